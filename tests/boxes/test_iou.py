@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from yolo.boxes.iou import BoxIoUKind, box_iou
+
+KINDS: list[BoxIoUKind] = ["iou", "giou", "diou", "ciou"]
+
+
+def random_boxes(count: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.rand(count, 2, generator=generator, dtype=torch.float64) * 50
+    return torch.cat([corner, corner + 1 + torch.rand(count, 2, generator=generator, dtype=torch.float64) * 50], 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_identical_boxes_give_exactly_one(kind: BoxIoUKind) -> None:
+    boxes = random_boxes(100, 0).float()
+    assert torch.equal(box_iou(boxes, boxes, kind), torch.ones(100))
+
+
+# a = 4 x 4 at the origin, b = 2 x 4 shifted right by 3: intersection 1 x 4, union 16 + 8 - 4 = 20, hull 5 x 4.
+ASPECT = 4 / math.pi**2 * (math.atan(1) - math.atan(0.5)) ** 2
+OVERLAPPING = {
+    "iou": 0.2,
+    "giou": 0.2 - (20 - 20) / 20,
+    "diou": 0.2 - 2**2 / (5**2 + 4**2),
+    "ciou": 0.2 - 2**2 / (5**2 + 4**2) - ASPECT**2 / (1 - 0.2 + ASPECT),
+}
+# a = 2 x 2 at the origin, b = 2 x 2 at (6, 8): no intersection, union 8, hull 8 x 10, same aspect ratio.
+APART = {
+    "iou": 0.0,
+    "giou": -(80 - 8) / 80,
+    "diou": -(6**2 + 8**2) / (8**2 + 10**2),
+    "ciou": -(6**2 + 8**2) / (8**2 + 10**2),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [([0, 0, 4, 4], [3, 0, 5, 4], OVERLAPPING), ([0, 0, 2, 2], [6, 8, 8, 10], APART)],
+    ids=["overlapping", "apart"],
+)
+def test_hand_computed_pairs(kind: BoxIoUKind, a: list[int], b: list[int], expected: dict[str, float]) -> None:
+    first, second = torch.tensor(a, dtype=torch.float64), torch.tensor(b, dtype=torch.float64)
+    assert box_iou(first, second, kind).item() == pytest.approx(expected[kind], abs=1e-12)
+    assert box_iou(second, first, kind).item() == pytest.approx(expected[kind], abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pairwise_by_broadcasting_equals_one_by_one(kind: BoxIoUKind) -> None:
+    a, b = random_boxes(4, 1), random_boxes(5, 2)
+    pairwise = box_iou(a[:, None], b[None], kind)
+    assert pairwise.shape == (4, 5)
+    for i in range(4):
+        for j in range(5):
+            assert pairwise[i, j] == pytest.approx(box_iou(a[i], b[j], kind).item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
+    large = torch.tensor([0.0, 0.0, 640.0, 640.0], dtype=dtype)  # the area overflows float16
+    overlap = box_iou(large, large)
+    assert overlap.dtype == torch.float32
+    assert overlap == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_boxes_without_area_are_finite_and_have_finite_gradients(kind: BoxIoUKind) -> None:
+    point = torch.tensor([[3.0, 3.0, 3.0, 3.0]], requires_grad=True)
+    for other in (torch.tensor([[3.0, 3.0, 3.0, 3.0]]), torch.tensor([[0.0, 0.0, 8.0, 8.0]])):
+        overlap = box_iou(point, other, kind)
+        (gradient,) = torch.autograd.grad(overlap.sum(), point)
+        assert overlap.isfinite().all()
+        assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["iou", "giou", "diou"])
+def test_gradients_match_finite_differences(kind: BoxIoUKind) -> None:
+    a, b = random_boxes(20, 3).requires_grad_(), random_boxes(20, 4)
+    assert torch.autograd.gradcheck(lambda x: box_iou(x, b, kind), a)
+
+
+def test_ciou_gradient_takes_the_trade_off_weight_as_constant() -> None:
+    a, b = random_boxes(20, 5).requires_grad_(), random_boxes(20, 6)
+    width, height = (a[:, 2:] - a[:, :2]).unbind(1)
+    angle = torch.atan(width / height) - torch.atan((b[:, 2] - b[:, 0]) / (b[:, 3] - b[:, 1]))
+    aspect = 4 / math.pi**2 * angle**2
+    weight = (aspect / (1 - box_iou(a, b) + aspect)).detach()
+    expected = torch.autograd.grad((box_iou(a, b, "diou") - weight * aspect).sum(), a)[0]
+    actual = torch.autograd.grad(box_iou(a, b, "ciou").sum(), a)[0]
+    assert torch.allclose(actual, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_unknown_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="'siou'"):
+        box_iou(torch.zeros(4), torch.zeros(4), "siou")  # type: ignore[arg-type]
