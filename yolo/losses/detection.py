@@ -1,0 +1,167 @@
+"""The training loss: assignment, classification, box and distribution terms over all branches of the detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from yolo.boxes.anchors import Anchors, make_anchors
+from yolo.boxes.decode import (
+    boxes_to_distances,
+    count_classes,
+    distances_to_boxes,
+    expected_distances,
+    flatten_maps,
+)
+from yolo.boxes.iou import box_iou
+from yolo.losses.classification import bce_sum, varifocal_sum
+from yolo.losses.dfl import distribution_focal_loss
+from yolo.losses.task_aligned import Assignment, Candidates, TaskAlignedAssigner, find_candidates
+
+ReduceSum = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """Weights and constants of the training loss."""
+
+    box_loss_weight: float = 7.5
+    """Weight of the box loss (1 - CIoU)."""
+    cls_loss_weight: float = 0.5
+    """Weight of the classification loss."""
+    dfl_loss_weight: float = 1.5
+    """Weight of the distribution focal loss of the box sides."""
+    auxiliary_loss_weight: float = 0.25
+    """Weight of the auxiliary branch's whole loss; the main branch has 1."""
+    cls_pos_weight: float = 1.0
+    """Weight of positives in the `bce` classification loss; above 1 trades precision for recall."""
+    cls_loss_type: Literal["bce", "varifocal", "vfl"] = "bce"
+    """Classification loss: binary cross entropy with soft targets, or varifocal (`vfl` is short for it)."""
+    cls_vfl_alpha: float = 0.75
+    """Varifocal only: weight of negatives."""
+    cls_vfl_gamma: float = 2.0
+    """Varifocal only: exponent of a negative's probability in its weight."""
+    assigner_topk: int = 13
+    """Anchors that each labelled object can claim."""
+    assigner_alpha: float = 0.5
+    """Exponent of the class probability in the assigner's metric."""
+    assigner_beta: float = 6.0
+    """Exponent of the overlap in the assigner's metric."""
+
+
+@dataclass(frozen=True)
+class LossResult:
+    """What the loss of one batch consists of."""
+
+    total: Tensor
+    """Scalar to call backward on: the weighted terms of all branches, times the batch size."""
+    parts: dict[str, Tensor]
+    """The main branch's weighted terms "box", "cls" and "dfl" for logs: detached, not multiplied by the batch size."""
+
+
+class DetectionLoss:
+    """Loss of a detector's raw maps against the labelled boxes of a batch.
+
+    Each branch has its own assignment. Terms are divided by the sum of the positives' soft scores, at least 1.
+    Everything is computed in float32, whatever the precision of the maps.
+    """
+
+    def __init__(self, options: LossOptions | None = None) -> None:
+        self.options = options or LossOptions()
+        self.assigner = TaskAlignedAssigner(
+            self.options.assigner_topk, self.options.assigner_alpha, self.options.assigner_beta
+        )
+
+    def __call__(
+        self,
+        branches: Sequence[Sequence[Tensor]],
+        targets: Tensor,
+        strides: Sequence[int],
+        bins: Tensor,
+        *,
+        reduce_sum: ReduceSum | None = None,
+    ) -> LossResult:
+        """The loss of one batch.
+
+        Args:
+            branches: raw maps per branch, main first; each map `[B, 4*R + C, H, W]`.
+            targets: (image index, class, x1, y1, x2, y2) in pixels of the network input, float32 `[M, 6]`; M may be 0.
+            strides: pixels per cell of each level.
+            bins: distance in strides each bin stands for, 0 ... R - 1, `[R]`.
+            reduce_sum: turns this process's sum of scores into the one to divide by; in distributed training, where
+                gradients are averaged over processes, that is the mean of the sums. None: this process trains alone.
+
+        Raises:
+            ValueError: a target whose image index or class does not exist, or targets of another shape.
+        """
+        main = branches[0]
+        batch_size = main[0].shape[0]
+        _check_targets(targets, batch_size, count_classes(main, bins))
+        anchors = make_anchors([(level.shape[2], level.shape[3]) for level in main], strides, main[0].device)
+        candidates = find_candidates(anchors.points, targets)
+        terms = [self._branch(maps, anchors, candidates, bins, reduce_sum) for maps in branches]
+        total = terms[0].sum()
+        for auxiliary in terms[1:]:
+            total = total + self.options.auxiliary_loss_weight * auxiliary.sum()
+        box, cls, dfl = terms[0].detach().unbind()
+        return LossResult(total * batch_size, {"box": box, "cls": cls, "dfl": dfl})
+
+    def _branch(
+        self,
+        maps: Sequence[Tensor],
+        anchors: Anchors,
+        candidates: Candidates,
+        bins: Tensor,
+        reduce_sum: ReduceSum | None,
+    ) -> Tensor:
+        """Weighted box, classification and distribution terms of one branch, `[3]`."""
+        box_logits, class_logits = flatten_maps(maps, count_classes(maps, bins))
+        with torch.no_grad():
+            boxes = _boxes(box_logits, anchors, bins)
+        found = self.assigner(class_logits, boxes, candidates)
+        norm = found.scores.sum()
+        if reduce_sum is not None:
+            norm = reduce_sum(norm)
+
+        # Without positives these are sums over nothing: zeros that still reach every parameter, as DDP demands.
+        positive = Anchors(anchors.points[found.anchors], anchors.strides[found.anchors])
+        logits = box_logits[found.images, found.anchors]
+        wanted = candidates.targets[found.targets, 2:]
+        overlap = box_iou(_boxes(logits, positive, bins), wanted, "ciou")
+        sides = boxes_to_distances(positive.points, wanted) / positive.strides[:, None]
+        distribution = distribution_focal_loss(logits.unflatten(-1, (4, -1)), sides).mean(dim=-1)
+
+        terms = [
+            self.options.box_loss_weight * ((1 - overlap) * found.scores).sum(),
+            self.options.cls_loss_weight * self._class_sum(class_logits, candidates.targets, found),
+            self.options.dfl_loss_weight * (distribution * found.scores).sum(),
+        ]
+        return torch.stack(terms) / norm.clamp(min=1)
+
+    def _class_sum(self, class_logits: Tensor, targets: Tensor, found: Assignment) -> Tensor:
+        """Classification loss summed over all anchors and classes, a scalar."""
+        positives = found.images, found.anchors, targets[found.targets, 1].long()
+        if self.options.cls_loss_type == "bce":
+            return bce_sum(class_logits, positives, found.scores, self.options.cls_pos_weight)
+        alpha, gamma = self.options.cls_vfl_alpha, self.options.cls_vfl_gamma
+        return varifocal_sum(class_logits, positives, found.scores, alpha, gamma)
+
+
+def _boxes(box_logits: Tensor, anchors: Anchors, bins: Tensor) -> Tensor:
+    """Predicted boxes xyxy in pixels, `[..., 4]`, from logits `[..., 4*R]` of the given anchors."""
+    return distances_to_boxes(anchors.points, expected_distances(box_logits, bins) * anchors.strides[:, None])
+
+
+def _check_targets(targets: Tensor, num_images: int, num_classes: int) -> None:
+    """Refuse targets that would index another image's or class's predictions."""
+    if targets.ndim != 2 or targets.shape[1] != 6:
+        raise ValueError(f"expected targets of shape [M, 6] (image, class, x1, y1, x2, y2), got {list(targets.shape)}")
+    for column, (name, limit) in enumerate((("image index", num_images), ("class", num_classes))):
+        values = targets[:, column]
+        wrong = values[(values < 0) | (values >= limit)]
+        if len(wrong):
+            raise ValueError(f"target {name} {wrong[0].item():g} is out of range: expected 0 to {limit - 1}")
