@@ -1,0 +1,161 @@
+"""Planar geometry in continuous pixel coordinates: pixel i covers [i, i + 1], so its centre is at i + 0.5.
+
+Matrices are float64 [3, 3] and act on column vectors (x, y, 1). Boxes are xyxy.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo.data.options import AugmentOptions
+
+Matrix = NDArray[np.float64]
+Floats = NDArray[np.float64]
+
+MIN_AREA = 4.0
+MIN_SIDE = 2.0
+MIN_VISIBLE = 0.1
+
+# The homogeneous coordinate w of anything drawn stays above this: the horizon (w = 0) never enters a picture.
+_MIN_DEPTH = 0.1
+
+
+def translation(x: float, y: float) -> Matrix:
+    """Shift by (x, y) pixels."""
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], np.float64)
+
+
+def scaling(x: float, y: float) -> Matrix:
+    """Scale about the origin."""
+    return np.array([[x, 0, 0], [0, y, 0], [0, 0, 1]], np.float64)
+
+
+def rotation(degrees: float) -> Matrix:
+    """Rotate about the origin, counter-clockwise as seen on screen (y points down)."""
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]], np.float64)
+
+
+def shearing(x_degrees: float, y_degrees: float) -> Matrix:
+    """Shear along both axes."""
+    x, y = math.tan(math.radians(x_degrees)), math.tan(math.radians(y_degrees))
+    return np.array([[1, x, 0], [y, 1, 0], [0, 0, 1]], np.float64)
+
+
+def tilt(x: float, y: float) -> Matrix:
+    """Perspective: w = 1 + x * X + y * Y."""
+    return np.array([[1, 0, 0], [0, 1, 0], [x, y, 1]], np.float64)
+
+
+def random_transform(
+    rng: np.random.Generator, options: AugmentOptions, canvas: tuple[int, int], size: tuple[int, int]
+) -> Matrix:
+    """Canvas (h, w) to output (h, w): centre, perspective, rotation, scale, shear, translation.
+
+    The number of draws does not depend on the options, so that turning one off leaves the others' values alone.
+    """
+    px, py, angle, zoom, shear_x, shear_y, shift_x, shift_y = rng.uniform(-1, 1, 8).tolist()
+    half_h, half_w = canvas[0] / 2, canvas[1] / 2
+    strength = min(options.perspective, (1 - _MIN_DEPTH) / (half_w + half_h))
+    factor = 1 + zoom * options.scale
+    matrix: Matrix = (
+        translation((0.5 + shift_x * options.translate) * size[1], (0.5 + shift_y * options.translate) * size[0])
+        @ shearing(shear_x * options.shear, shear_y * options.shear)
+        @ scaling(factor, factor)
+        @ rotation(angle * options.degrees)
+        @ tilt(px * strength, py * strength)
+        @ translation(-half_w, -half_h)
+    )
+    return matrix
+
+
+def is_upright(matrix: Matrix) -> bool:
+    """Whether the matrix only scales and shifts, so that boxes stay boxes."""
+    return not (matrix[0, 1] or matrix[1, 0] or matrix[2, 0] or matrix[2, 1])
+
+
+def project(matrix: Matrix, points: Floats) -> Floats:
+    """Map points [..., 2]. Points behind the horizon go far away in their direction instead of through infinity."""
+    moved = points @ matrix[:, :2].T + matrix[:, 2]
+    return np.asarray(moved[..., :2] / np.maximum(moved[..., 2:], _MIN_DEPTH / 2))
+
+
+def corners(boxes: Floats) -> Floats:
+    """Boxes [N, 4] to their corners [N, 4, 2], going around."""
+    return np.asarray(boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2))
+
+
+def hull(points: Floats) -> Floats:
+    """The axis-aligned boxes [N, 4] around point sets [N, K, 2]."""
+    return np.concatenate([points.min(1), points.max(1)], axis=1)
+
+
+def clip(boxes: Floats, window: Floats) -> Floats:
+    """Cut boxes [N, 4] to the window [4]; one that lies outside gets no or negative extent."""
+    return np.concatenate([np.maximum(boxes[:, :2], window[:2]), np.minimum(boxes[:, 2:], window[2:])], axis=1)
+
+
+def area(boxes: Floats) -> Floats:
+    """Areas [N]; 0 for boxes without extent."""
+    return np.asarray((boxes[:, 2:] - boxes[:, :2]).clip(0).prod(1))
+
+
+def _extent_in_strip(quads: Floats, axis: int, limit: float) -> tuple[Floats, Floats]:
+    """Lowest and highest coordinate along `axis` of convex quads [N, 4, 2] within the strip 0..limit of the other axis.
+
+    Looks at each edge's part inside the strip. Quads outside the strip get (inf, -inf).
+    """
+    u, v = quads[..., axis], quads[..., 1 - axis]
+    u_next, v_next = np.roll(u, -1, 1), np.roll(v, -1, 1)
+    inside = (np.maximum(v, v_next) >= 0) & (np.minimum(v, v_next) <= limit)
+    rise = v_next - v
+    slope = np.divide(u_next - u, rise, out=np.zeros_like(rise), where=rise != 0)
+    start = u + (v.clip(0, limit) - v) * slope
+    end = u_next + (v_next.clip(0, limit) - v_next) * slope
+    low = np.where(inside, np.minimum(start, end), np.inf).min(1)
+    high = np.where(inside, np.maximum(start, end), -np.inf).max(1)
+    return low, high
+
+
+def visible_hull(quads: Floats, size: tuple[int, int]) -> Floats:
+    """Tight boxes [N, 4] around the part of convex quads [N, 4, 2] that lies inside a picture of `size` (h, w).
+
+    Tighter than cutting the hull: of a turned object that leaves the picture, only the part still seen counts.
+    """
+    height, width = size
+    left, right = _extent_in_strip(quads, 0, height)
+    top, bottom = _extent_in_strip(quads, 1, width)
+    return clip(np.stack([left, top, right, bottom], 1), np.array([0, 0, width, height], np.float64))
+
+
+def move_boxes(
+    boxes: NDArray[np.float32], matrix: Matrix, window: Floats, size: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Take boxes [N, 4] of a source image into a picture of `size` (h, w).
+
+    Args:
+        boxes: xyxy in source pixels.
+        matrix: source to picture.
+        window: xyxy in source pixels: the part of the source that is drawn.
+        size: height and width of the picture.
+
+    Returns:
+        The boxes [N, 4] around what is visible of each object, and which of them [N] to keep: area, shorter side, and
+        the visible share of the box after the transform (before cutting) must all be large enough.
+    """
+    exact = boxes.astype(np.float64)
+    whole = hull(project(matrix, corners(exact)))
+    seen = clip(exact, window)
+    drawn = (seen[:, 2:] > seen[:, :2]).all(1)
+    quads = project(matrix, corners(seen))
+    if is_upright(matrix):
+        moved = clip(hull(quads), np.array([0, 0, size[1], size[0]], np.float64))
+    else:
+        moved = visible_hull(quads, size)
+    areas = area(moved)
+    keep = drawn & (areas >= MIN_AREA) & ((moved[:, 2:] - moved[:, :2]).min(1) >= MIN_SIDE)
+    keep &= areas >= MIN_VISIBLE * area(whole)
+    return moved.astype(np.float32), keep

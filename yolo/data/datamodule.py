@@ -1,0 +1,173 @@
+"""The Lightning data module: options in, data loaders out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import lightning.pytorch as L
+import torch
+from torch.utils.data import DataLoader
+
+from yolo.data.annotations import AnnotatedSet
+from yolo.data.augment.pipeline import AugmentPipeline
+from yolo.data.batch import Batch, Sample, collate
+from yolo.data.dataset import DetectionDataset
+from yolo.data.loaders import ImageLoader
+from yolo.data.options import DataOptions
+from yolo.data.sampler import EpochSampler
+from yolo.data.source import choose_loader, read_split
+from yolo.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+class BatchLoader(DataLoader[Sample]):
+    """A DataLoader whose workers' UserErrors arrive as the sentence they were, without the worker's traceback."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        try:
+            yield from super().__iter__()
+        except UserError as error:
+            raise UserError(str(error).rpartition(f"{UserError.__name__}: ")[2].strip()) from None
+
+
+def _init_worker(worker_id: int) -> None:  # noqa: ARG001 (torch calls it with the id)
+    # Workers share the machine; and OpenCV's thread pool does not survive a fork.
+    cv2.setNumThreads(0)
+
+
+class YOLODataModule(L.LightningDataModule):
+    """Training and validation data of one dataset.
+
+    After `setup("fit")` there are `train` and `val`, after `setup("validate")` there is `val`.
+
+    Args:
+        image_size: Height and width of the network's input in pixels.
+        image_loader: Reads images; None for the one that fits the format.
+        seed: The root of data order and augmentation.
+        kwargs: The fields of DataOptions.
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int] = (640, 640),
+        image_loader: ImageLoader | None = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        self.options = DataOptions(**kwargs)
+        if min(image_size) < 1:
+            raise UserError(f"data.image_size is {image_size}, expected a height and a width in pixels")
+        if seed < 0:
+            raise UserError(f"data.seed is {seed}, expected 0 or more")
+        self.image_size = (image_size[0], image_size[1])
+        self.image_loader = choose_loader(self.options, image_loader)
+        self.seed = seed
+        self.train: AnnotatedSet | None = None
+        self.val: AnnotatedSet | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the annotations of the splits that `stage` needs; once only."""
+        if stage in (None, "fit") and self.train is None:
+            self.train = read_split(self.options, "train")
+        if self.val is None:
+            self.val = read_split(self.options, "val")
+        if self.train is not None:
+            _require_same_classes(self.train, self.val)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in class order."""
+        return self._any_split.class_names
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """The annotation file's id of each class."""
+        return self._any_split.category_ids
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def _any_split(self) -> AnnotatedSet:
+        split = self.train or self.val
+        if split is None:
+            raise RuntimeError("the data module is not set up yet: call setup() first")
+        return split
+
+    def train_dataloader(self) -> BatchLoader:
+        """Augmented batches in random order; a last incomplete batch is dropped, unless it is the only one."""
+        if self.train is None:
+            raise RuntimeError('no training data: call setup("fit") first')
+        rank, world_size = self._rank_and_world_size()
+        images = self.train.images
+        if len(images) < world_size:
+            raise UserError(f"{len(images)} training images cannot be shared out among {world_size} processes")
+        pipeline = AugmentPipeline(self.options, self.image_size, self.seed, self.options.letterbox)
+        dataset = self._dataset(self.train, pipeline)
+        sampler = EpochSampler(len(images), self.seed, rank, world_size)
+        return self._loader(dataset, sampler, drop_last=len(sampler) >= self.options.batch_size)
+
+    def val_dataloader(self) -> BatchLoader:
+        """Letterboxed batches in order; each image is on exactly one rank."""
+        if self.val is None:
+            raise RuntimeError("no validation data: call setup() first")
+        rank, world_size = self._rank_and_world_size()
+        indices = range(rank, len(self.val.images), world_size)
+        return self._loader(self._dataset(self.val, None), indices, drop_last=False)
+
+    def _dataset(self, split: AnnotatedSet, pipeline: AugmentPipeline | None) -> DetectionDataset:
+        mosaic_until = self._mosaic_until() if pipeline else None
+        return DetectionDataset(
+            split.images,
+            self.image_loader,
+            self.image_size,
+            self.options.letterbox,
+            pipeline=pipeline,
+            mosaic_until=mosaic_until,
+        )
+
+    def _mosaic_until(self) -> int | None:
+        """The first epoch without mosaic, or None when no end of the training is known."""
+        last = self.options.close_mosaic_epochs
+        max_epochs = self.trainer.max_epochs if self.trainer else None
+        if not last or max_epochs is None or max_epochs < 0:
+            return None
+        if last >= max_epochs and self.options.mosaic_prob:
+            logger.warning("no mosaic at all: close_mosaic_epochs=%d covers all %d epochs", last, max_epochs)
+        return max(max_epochs - last, 0)
+
+    def _rank_and_world_size(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, dataset: DetectionDataset, sampler: EpochSampler | range, *, drop_last: bool) -> BatchLoader:
+        options = self.options
+        workers = options.num_workers > 0
+        return BatchLoader(
+            dataset,
+            batch_size=options.batch_size,
+            sampler=sampler,
+            drop_last=drop_last,
+            collate_fn=collate,
+            num_workers=options.num_workers,
+            worker_init_fn=_init_worker,
+            persistent_workers=workers,
+            prefetch_factor=options.prefetch_factor if workers else None,
+            pin_memory=options.pin_memory and torch.cuda.is_available(),
+        )
+
+
+def _require_same_classes(train: AnnotatedSet, val: AnnotatedSet) -> None:
+    """Class numbers must mean the same in both splits."""
+    for what, ours, theirs in (
+        ("classes", train.class_names, val.class_names),
+        ("category ids", train.category_ids, val.category_ids),
+    ):
+        if ours != theirs:
+            raise UserError(f"the validation data has other {what} than the training data: {theirs} instead of {ours}")

@@ -1,0 +1,174 @@
+"""COCO JSON annotations (https://cocodataset.org/#format-data)."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, NamedTuple, TypeGuard
+
+import numpy as np
+
+from yolo.data.annotations import AnnotatedImage, AnnotatedSet
+from yolo.data.formats.common import BadLabels, read_text, select
+from yolo.data.options import BadLabelPolicy
+from yolo.errors import UserError
+
+
+class _Image(NamedTuple):
+    path: Path
+    size: tuple[int, int]
+
+
+class _Label(NamedTuple):
+    box: tuple[float, float, float, float]
+    category: int
+    crowd: bool
+    area: float
+
+
+def read_coco(
+    images_dir: Path, annotation_file: Path, split_file: Path | None, on_bad_label: BadLabelPolicy
+) -> AnnotatedSet:
+    """Read one split.
+
+    Classes are the categories in ascending order of their ids. Boxes are kept exactly as the file has them.
+
+    Raises:
+        UserError: A file is missing or malformed, ids clash or lead nowhere, or a label is bad.
+    """
+    if not images_dir.is_dir():
+        raise UserError(f"{images_dir}: no such image folder")
+    document = _load(annotation_file)
+    names = _categories(document["categories"], annotation_file)
+    images = _images(document["images"], images_dir, annotation_file)
+    bad = BadLabels(on_bad_label)
+    labels = _labels(document["annotations"], images, names, bad, annotation_file)
+    skipped = bad.report(annotation_file)
+
+    ids = list(images)
+    chosen = [ids[i] for i in select([image.path for image in images.values()], split_file)]
+    _require_files([images[i].path for i in chosen], annotation_file)
+    order = {category: number for number, category in enumerate(names)}
+    records = [_record(i, images[i], labels.get(i, []), order) for i in chosen]
+    return AnnotatedSet(records, tuple(names.values()), tuple(names), skipped)
+
+
+def _load(path: Path) -> dict[str, list[Any]]:
+    text = read_text(path, "COCO annotations")
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno}: broken JSON, {error.msg} at column {error.colno}") from error
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(document, dict) or not isinstance(document.get(key), list):
+            raise UserError(
+                f"{path}: no list {key!r}, expected COCO annotations with images, annotations and categories"
+            )
+        if not all(isinstance(entry, dict) for entry in document[key]):
+            raise UserError(f"{path}: {key!r} holds something else than objects")
+    return document
+
+
+def _is_integer(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _categories(entries: list[dict[str, Any]], path: Path) -> dict[int, str]:
+    """Category id -> name, ascending by id."""
+    names: dict[int, str] = {}
+    for entry in entries:
+        number, name = entry.get("id"), entry.get("name")
+        if not _is_integer(number) or not isinstance(name, str):
+            raise UserError(f"{path}: category {entry}, expected a whole number `id` and a `name`")
+        if number in names:
+            raise UserError(f"{path}: two categories have the id {number}: {names[number]!r} and {name!r}")
+        names[number] = name
+    if not names:
+        raise UserError(f"{path}: no categories, expected at least one")
+    return dict(sorted(names.items()))
+
+
+def _images(entries: list[dict[str, Any]], images_dir: Path, path: Path) -> dict[int, _Image]:
+    """Image id -> file and size, in the order of the file."""
+    images: dict[int, _Image] = {}
+    for entry in entries:
+        number, name, height, width = (entry.get(key) for key in ("id", "file_name", "height", "width"))
+        if not _is_integer(number) or not isinstance(name, str):
+            raise UserError(f"{path}: image {entry}, expected a whole number `id` and a `file_name`")
+        if not (_is_integer(height) and _is_integer(width) and height > 0 and width > 0):
+            raise UserError(f"{path}: image {number} ({name}) has width {width} and height {height}, expected pixels")
+        if number in images:
+            raise UserError(f"{path}: two images have the id {number}: {images[number].path.name} and {name}")
+        images[number] = _Image(images_dir / name, (height, width))
+    if not images:
+        raise UserError(f"{path}: lists no images, expected at least one")
+    return images
+
+
+def _labels(
+    entries: list[dict[str, Any]], images: dict[int, _Image], names: dict[int, str], bad: BadLabels, path: Path
+) -> dict[int, list[_Label]]:
+    """Image id -> its labels."""
+    labels: dict[int, list[_Label]] = {}
+    for entry in entries:
+        where = f"{path}: annotation {entry.get('id')}"
+        image_id, category = entry.get("image_id"), entry.get("category_id")
+        if not _is_integer(image_id) or image_id not in images:
+            raise UserError(f"{where} belongs to image {image_id}, which the file does not list")
+        if not _is_integer(category) or category not in names:
+            raise UserError(f"{where} has category {category}, which is none of the {len(names)} that the file lists")
+        label = _label(entry, images[image_id], bad, where)
+        if label is not None:
+            labels.setdefault(image_id, []).append(label)
+    return labels
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _label(entry: dict[str, Any], image: _Image, bad: BadLabels, where: str) -> _Label | None:
+    """One label, or None for a bad one."""
+    box = entry.get("bbox")
+    if not isinstance(box, list) or len(box) != 4 or not all(_is_finite(value) for value in box):
+        bad.add("malformed boxes", f"{where} has bbox {box}, expected four numbers [x, y, width, height]")
+        return None
+    x, y, width, height = box
+    if width <= 0 or height <= 0:
+        bad.add("boxes without area", f"{where} has bbox {box}, expected a positive width and height")
+        return None
+    image_height, image_width = image.size
+    if x >= image_width or y >= image_height or x + width <= 0 or y + height <= 0:
+        size = f"{image_width} x {image_height}"
+        bad.add("boxes outside the image", f"{where} has bbox {box}, outside the image of {size} pixels")
+        return None
+    area = entry.get("area", width * height)
+    if not _is_finite(area) or area < 0:
+        bad.add("malformed areas", f"{where} has area {area}, expected a number of square pixels")
+        return None
+    return _Label((x, y, x + width, y + height), entry["category_id"], bool(entry.get("iscrowd", 0)), area)
+
+
+def _require_files(paths: list[Path], annotation_file: Path) -> None:
+    """Every file must exist; each folder is listed once, which is far quicker than asking for every file."""
+    listings: dict[Path, set[str]] = {}
+    for path in paths:
+        folder = path.parent
+        if folder not in listings:
+            listings[folder] = set(os.listdir(folder)) if folder.is_dir() else set()  # noqa: PTH208 (names only)
+        if path.name not in listings[folder]:
+            raise UserError(f"{path}: no such image file, but {annotation_file} lists it")
+
+
+def _record(image_id: int, image: _Image, labels: list[_Label], order: dict[int, int]) -> AnnotatedImage:
+    return AnnotatedImage(
+        path=image.path,
+        image_id=image_id,
+        size=image.size,
+        boxes=np.array([label.box for label in labels], np.float32).reshape(-1, 4),
+        classes=np.array([order[label.category] for label in labels], np.int64),
+        crowd=np.array([label.crowd for label in labels], np.bool_),
+        areas=np.array([label.area for label in labels], np.float64),
+    )
