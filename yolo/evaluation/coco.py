@@ -1,0 +1,156 @@
+"""COCO metrics: the one file that talks to hotcoco.
+
+hotcoco gives pycocotools' twelve numbers bit for bit at a fraction of its time (`benchmarks/evaluation.py` prints the
+ratio); pycocotools itself is the oracle in the tests. Its streaming evaluator keeps no matches, and precision, recall
+and every later diagnosis need them, so detections are collected as columns and evaluated once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import hotcoco
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SUMMARY_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Columns of M annotations over a list of images, boxes in original-image pixels."""
+
+    images: Sequence[Mapping[str, int]]
+    """One {id, height, width} per image, images without annotations included."""
+    image_ids: Ints
+    """[M]"""
+    classes: Ints
+    """[M], 0-based."""
+    boxes: Floats
+    """[M, 4] xyxy."""
+    areas: Floats
+    """[M] square pixels, as the annotation file states them."""
+    crowd: NDArray[np.bool_]
+    """[M]"""
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Columns of N detections, boxes in original-image pixels."""
+
+    image_ids: Ints
+    """[N]"""
+    classes: Ints
+    """[N], 0-based."""
+    boxes: Floats
+    """[N, 4] xyxy."""
+    scores: Floats
+    """[N]"""
+
+
+class CocoEvaluation:
+    """COCO's evaluation of one set of detections.
+
+    Args:
+        ground_truth: annotations of the evaluated images.
+        detections: detections of the same images; at most 100 per image and class count, as COCO rules.
+        category_ids: COCO category id of every class.
+
+    Raises:
+        ValueError: when an image id occurs twice or a detection names an unknown image.
+    """
+
+    def __init__(self, ground_truth: GroundTruth, detections: Detections, category_ids: Sequence[int]) -> None:
+        _check_image_ids(ground_truth, detections)
+        self.ground_truth = ground_truth
+        self.detections = detections
+        ids = np.asarray(category_ids, np.int64)
+        categories = [{"id": int(i), "name": str(i)} for i in ids]
+        images = [dict(image) for image in ground_truth.images]
+        truth = hotcoco.COCO.from_arrays(
+            images,
+            categories,
+            ground_truth.image_ids,
+            ids[ground_truth.classes],
+            _xyxy_to_corner_size(ground_truth.boxes),
+            area=ground_truth.areas,
+            iscrowd=ground_truth.crowd.astype(np.int64),
+        )
+        # [N, 7] rows become detections with the ids 1..N, so that matches can be read back by row.
+        rows = np.column_stack(
+            [
+                detections.image_ids,
+                _xyxy_to_corner_size(detections.boxes),
+                detections.scores,
+                ids[detections.classes],
+            ]
+        ).astype(np.float64)
+        self._eval = hotcoco.COCOeval(truth, truth.load_res(rows), "bbox")
+        with contextlib.redirect_stdout(io.StringIO()):  # summarize() prints its table
+            self._eval.evaluate()
+            self._eval.accumulate()
+            self._eval.summarize()
+
+    @cached_property
+    def summary(self) -> dict[str, float]:
+        """pycocotools' twelve numbers by name (SUMMARY_KEYS); -1 where nothing in the ground truth defines one."""
+        results = self._eval.get_results()
+        return {key: float(results[key]) for key in SUMMARY_KEYS}
+
+    @cached_property
+    def class_ap(self) -> Floats:
+        """AP50-95 of every class [C]; NaN for a class without ground truth."""
+        return self._mean_precision(slice(None))
+
+    @cached_property
+    def class_ap50(self) -> Floats:
+        """AP50 of every class [C]; NaN for a class without ground truth."""
+        return self._mean_precision(slice(0, 1))
+
+    @cached_property
+    def class_counts(self) -> Ints:
+        """Ground-truth boxes of every class [C], crowds left out."""
+        kept = self.ground_truth.classes[~self.ground_truth.crowd]
+        return np.bincount(kept, minlength=len(self.class_ap))
+
+    @cached_property
+    def matches(self) -> Ints:
+        """COCO's verdict on each detection [N] at IoU 0.5: 1 true positive, 0 false positive, -1 ignored.
+
+        Ignored are matches with crowds and detections past the hundredth of their image and class. A verdict depends on
+        higher-scored detections only, so thresholding the scores afterwards gives the verdicts at that threshold.
+        """
+        status: dict[int, str] = self._eval.image_diagnostics(iou_thr=0.5, score_thr=0.0)["dt_status"]
+        verdict = np.full(len(self.detections.scores), -1, np.int64)
+        rows = np.fromiter(status.keys(), np.int64, len(status)) - 1
+        verdict[rows] = np.fromiter((value == "tp" for value in status.values()), np.int64, len(status))
+        return verdict
+
+    def _mean_precision(self, thresholds: slice) -> Floats:
+        accumulated = self._eval.eval
+        assert accumulated is not None
+        precision = accumulated["precision"][thresholds, :, :, 0, -1]  # [T, 101 recalls, C], all areas, 100 dets
+        mean = precision.mean(axis=(0, 1))
+        return np.where(mean < 0, np.nan, mean)
+
+
+def _xyxy_to_corner_size(boxes: Floats) -> Floats:
+    """[N, 4] xyxy -> COCO's [N, 4] x, y, width, height."""
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def _check_image_ids(ground_truth: GroundTruth, detections: Detections) -> None:
+    ids = np.array([image["id"] for image in ground_truth.images], np.int64)
+    unique, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"image id {unique[counts > 1][0]} was evaluated {counts.max()} times, each image counts once")
+    unknown = np.setdiff1d(detections.image_ids, unique)
+    if len(unknown):
+        raise ValueError(f"detections name image id {unknown[0]}, which is not among the {len(ids)} evaluated images")
