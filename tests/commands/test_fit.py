@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from tests.conftest import TINY_FIT, Run, assert_user_error, run_yolo
+from yolo.models.checkpoint import CARD_KEY, NetworkSpec, load_model
+from yolo.training.callbacks.ema import TRAINING_WEIGHTS_KEY
+
+
+def test_run_folder(tiny_run: Run) -> None:
+    names = {path.relative_to(tiny_run.folder).as_posix() for path in tiny_run.folder.rglob("*")}
+    assert {"metrics.csv", "config.yaml", "predictions.jpg", "checkpoints/best.ckpt", "checkpoints/last.ckpt"} <= names
+    assert any(re.fullmatch(r"checkpoints/epoch\d{3}-mAP\d\.\d{4}\.ckpt", name) for name in names)
+    sheet = cv2.imread(str(tiny_run.folder / "predictions.jpg"))
+    assert sheet.shape == (3 * 320, 4 * 320, 3)  # nine images, four in a row
+
+
+def test_metrics_file(tiny_run: Run) -> None:
+    rows = list(csv.DictReader((tiny_run.folder / "metrics.csv").open()))
+    validated = [row for row in rows if row["val/mAP"]]
+    assert len(validated) == 2
+    columns = {f"val/{name}" for name in ("mAP", "mAP50", "mAP75", "AR100", "precision", "recall", "f1")}
+    assert columns | {"train/box", "train/cls", "train/dfl"} <= set(rows[0])
+
+
+def test_output_says_what_happened(tiny_run: Run) -> None:
+    assert "v9-t, 5 classes, 24 training and 9 validation images at 64 x 64" in tiny_run.output
+    assert re.search(r"epoch 2/2  box \d+\.\d+  cls \d+\.\d+  dfl \d+\.\d+  mAP \d\.\d{4}", tiny_run.output)
+    assert "best.ckpt" in tiny_run.output
+
+
+def test_best_checkpoint_holds_the_average(tiny_run: Run) -> None:
+    stored = torch.load(tiny_run.best, weights_only=True)
+    name = "model.backbone.stem1.conv.weight"
+    assert not torch.equal(stored["state_dict"][name], stored[TRAINING_WEIGHTS_KEY][name])
+    model, card = load_model(tiny_run.best)
+    assert torch.equal(model.backbone.stem1.conv.weight, stored["state_dict"][name])
+    assert card.class_names == tuple(stored[CARD_KEY]["class_names"])
+    assert card.config["data"]["format"] == "shapes"
+
+
+@pytest.mark.slow
+def test_resumed_run_ends_where_the_straight_run_ends(tiny_run: Run, tmp_path: Path) -> None:
+    options = ["--trainer.max_epochs=4", "--model.lr_scheduler=step", "--model.step_size=2", "--model.warmup_epochs=1"]
+    options.append("--checkpoint.save_top_k=9")
+    straight = run_yolo(*TINY_FIT, *options, cwd=tmp_path)
+    assert straight.returncode == 0, straight.stderr
+    run = tmp_path / "runs" / "quickstart"
+    (halfway,) = (run / "version_0" / "checkpoints").glob("epoch002-*.ckpt")
+    resumed = run_yolo(*TINY_FIT, *options, f"--ckpt_path={halfway}", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    a, b = (torch.load(run / f"version_{i}" / "checkpoints" / "last.ckpt", weights_only=True) for i in (0, 1))
+    for key in ("state_dict", TRAINING_WEIGHTS_KEY):
+        for name, tensor in a[key].items():
+            assert torch.equal(tensor, b[key][name]), name
+
+
+@pytest.mark.parametrize(
+    ("options", "fragments"),
+    [
+        (["--model.model_config=v9-x"], ["unknown model 'v9-x'", "v9-t, v9-s, v9-m, v9-c, v9-e"]),
+        (["--model.image_size=100"], ["100 x 100", "multiples of 32"]),
+        (["--model.nonsense=1"], ["nonsense"]),
+        (["--data.format=coco", "--data.root=/no/such/place"], ["/no/such/place"]),
+        (["--data.format=yolo", "--data.root=/no/such/place"], ["/no/such/place"]),
+        (["--model.num_classes=7"], ["num_classes is 7", "5 classes"]),
+        (["--ckpt_path=none.ckpt"], ["none.ckpt", "no such checkpoint"]),
+        (["--config=nowhere"], ["'nowhere'", "default", "quickstart"]),
+    ],
+)
+def test_wrong_input(options: list[str], fragments: list[str], tmp_path: Path) -> None:
+    assert_user_error(run_yolo(*TINY_FIT, *options, cwd=tmp_path), *fragments)
+
+
+def test_the_average_follows_the_training_weights_through_a_real_fit(tmp_path: Path) -> None:
+    # decay 0 makes the average the weights themselves: any update that misses them would show.
+    done = run_yolo(*TINY_FIT, "--ema.decay=0", "--trainer.max_epochs=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    stored = torch.load(tmp_path / "runs/quickstart/version_0/checkpoints/last.ckpt", weights_only=True)
+    start = NetworkSpec("v9-t").build(5).state_dict()
+    moved = 0
+    for name, tensor in stored["state_dict"].items():
+        assert torch.equal(tensor, stored[TRAINING_WEIGHTS_KEY][name]), name
+        moved += not torch.equal(tensor, start[name.removeprefix("model.")])
+    assert moved > 500

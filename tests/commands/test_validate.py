@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run, assert_user_error, run_yolo
+from yolo.commands.validate import parse
+
+
+def printed(output: str) -> dict[str, float]:
+    return {name: float(value) for name, value in re.findall(r"│ (\w+)\s+│\s+(-?[\d.]+) │", output)}
+
+
+def test_prints_what_fit_printed(tiny_run: Run) -> None:
+    done = run_yolo("validate", "--checkpoint", tiny_run.best, cwd=tiny_run.folder)
+    assert done.returncode == 0, done.stderr
+    fitted, measured = printed(tiny_run.output), printed(done.stdout)
+    assert set(measured) == {"mAP", "mAP50", "mAP75", "AR100", "precision", "recall", "f1"}
+    assert measured == pytest.approx(fitted, abs=1e-6)
+
+
+def test_options_come_from_the_checkpoint_unless_given(tiny_run: Run) -> None:
+    options, data = parse(["--checkpoint", str(tiny_run.best), "--max-det", "7"])
+    assert (options.max_det, options.conf) == (7, None)
+    assert (data.format, data.shapes_val, data.batch_size) == ("shapes", 9, 8)
+    _, data = parse(["--checkpoint", str(tiny_run.best), "--data.shapes_val=5"])
+    assert (data.shapes_val, data.shapes_train) == (5, 24)
+
+
+def test_another_dataset_forgets_the_paths_of_the_first(tiny_run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("data:\n  format: coco\n  root: a\n  val_images: b\n")
+    assert parse(["--checkpoint", str(tiny_run.best), "--config", str(config)])[1].val_images == "b"
+    _, data = parse(["--checkpoint", str(tiny_run.best), "--data.root", "elsewhere", "--data.format=yolo"])
+    assert (data.root, data.format, data.val_images) == ("elsewhere", "yolo", None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        ([], ["checkpoint"]),
+        (["--checkpoint", "none.ckpt"], ["none.ckpt", "no such checkpoint file"]),
+        (["--checkpoint", __file__], ["test_validate.py", "not a readable checkpoint"]),
+    ],
+)
+def test_wrong_input(arguments: list[str], fragments: list[str]) -> None:
+    assert_user_error(run_yolo("validate", *arguments), *fragments)
+
+
+def test_wrong_data(tiny_run: Run) -> None:
+    done = run_yolo("validate", "--checkpoint", tiny_run.best, "--data.format=coco", "--data.root=/no/such")
+    assert_user_error(done, "/no/such")
+
+
+def test_other_classes_are_refused(tiny_run: Run, tmp_path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    (tmp_path / "images/val").mkdir(parents=True)
+    (tmp_path / "labels/val").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "images/val/a.png"), np.zeros((32, 32, 3), np.uint8))
+    (tmp_path / "labels/val/a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "data.yaml").write_text("val: images/val\nnames: [lorry]\n")
+    done = run_yolo("validate", "--checkpoint", tiny_run.best, "--data.format=yolo", f"--data.root={tmp_path}")
+    assert_user_error(done, "lorry")

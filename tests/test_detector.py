@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import Run
+from yolo import Detections, Detector
+from yolo.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def detector(tiny_run: Run) -> Detector:
+    return Detector.load(tiny_run.best, device="cpu")
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (40, 90, 3), np.uint8)
+
+
+def test_path_array_and_pil_image_give_the_same(detector: Detector, picture: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    found = [detector(source, confidence=0.001) for source in (path, str(path), picture, Image.fromarray(picture))]
+    assert len(found[0]) > 0
+    assert all(np.array_equal(found[0].boxes, other.boxes) for other in found)
+    assert found[0].path == path
+    assert found[2].path is None
+    assert found[0].size == (40, 90)
+
+
+def test_result(detector: Detector, picture: np.ndarray) -> None:
+    found = detector(picture, confidence=0.001, max_detections=5)
+    assert len(found) <= 5
+    assert found.boxes.shape == (len(found), 4)
+    assert (found.boxes[:, 2:] <= np.array([90, 40])).all()
+    assert (np.diff(found.scores) <= 0).all()
+    assert set(found.names) <= set(detector.class_names)
+    assert found.plot().shape == picture.shape
+    assert found.to_dicts()[0]["name"] == found.names[0]
+
+
+def test_deployed_network_has_no_training_parts(detector: Detector) -> None:
+    assert detector.model.auxiliary is None
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in detector.model.modules())
+
+
+def test_another_input_size(tiny_run: Run, picture: np.ndarray) -> None:
+    wide = Detector.load(tiny_run.best, device="cpu", image_size=(32, 96))
+    assert wide.image_size == (32, 96)
+    assert wide(picture, confidence=0.001).size == (40, 90)
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 4), np.uint8)]
+)
+def test_wrong_arrays(detector: Detector, image: np.ndarray) -> None:
+    with pytest.raises(UserError, match=r"uint8 \[height, width, 3\]"):
+        detector(image)
+
+
+def test_unknown_device(tiny_run: Run) -> None:
+    with pytest.raises(UserError, match="device 'warp' cannot be used"):
+        Detector.load(tiny_run.best, device="warp")
+
+
+def test_nothing_to_draw_on() -> None:
+    empty = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), ("a",), (4, 4))
+    with pytest.raises(ValueError, match="without keeping the image"):
+        empty.plot()
+    assert empty.to_dicts() == []

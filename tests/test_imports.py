@@ -1,0 +1,77 @@
+"""The corridor: who may import whom, and which heavy packages stay out until they are needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import yolo
+
+PACKAGE = Path(yolo.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+ALLOWED = {
+    "boxes": {"boxes"},
+    "models": {"models", "boxes"},
+    "losses": {"losses", "models", "boxes"},
+    "data": {"data", "boxes"},
+    "evaluation": {"evaluation", "data", "boxes"},
+    "training": {"training", "evaluation", "data", "losses", "models", "boxes"},
+}
+OPTIONAL = {"onnx", "onnxruntime", "tensorflow", "transformers", "wandb", "torchvision", "pycocotools", "matplotlib"}
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_rooms_import_only_from_the_left(room: str) -> None:
+    for path in (PACKAGE / room).rglob("*.py"):
+        rooms = {name.split(".")[1] for name in imported(path) if name.startswith("yolo.")}
+        shared = {p.stem for p in PACKAGE.glob("*.py")}
+        assert rooms - shared <= ALLOWED[room], path
+
+
+@pytest.mark.parametrize("room", ["boxes", "models", "losses"])
+def test_networks_and_losses_know_nothing_of_lightning(room: str) -> None:
+    for path in (PACKAGE / room).rglob("*.py"):
+        assert not any(name.split(".")[0] == "lightning" for name in imported(path)), path
+
+
+def test_optional_packages_are_not_needed() -> None:
+    for path in FILES:
+        assert not {name.split(".")[0] for name in imported(path)} & OPTIONAL, path
+    assert {name for path in FILES for name in imported(path) if name.startswith("hotcoco")} == {"hotcoco"}
+    assert [p.name for p in FILES if "hotcoco" in imported(p)] == ["coco.py"]
+
+
+def test_the_command_table_needs_no_heavy_package() -> None:
+    code = "import sys, yolo.cli, yolo.commands.predict, yolo.commands.info; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "lightning", "cv2", "numpy", "rich"} & set(modules)
+
+
+def test_every_module_has_a_test_file() -> None:
+    tests = Path(__file__).parent
+    missing = []
+    for path in FILES:
+        relative = path.relative_to(PACKAGE)
+        if path.name.startswith("__") or not any(
+            isinstance(n, ast.FunctionDef | ast.ClassDef) for n in ast.parse(path.read_text()).body
+        ):
+            continue
+        places = [tests / relative.parent, tests / relative.parts[0] if len(relative.parts) > 1 else tests]
+        if not any((place / f"test_{path.name}").is_file() for place in places):
+            missing.append(str(relative))
+    assert missing == []

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from yolo.errors import UserError
+from yolo.options import parse_options
+
+
+@dataclass(frozen=True)
+class Example:
+    """An example."""
+
+    source: Path
+    """Where from."""
+    max_det: int = 3
+    """How many."""
+    draw: bool = True
+    """Whether to draw."""
+    size: int | None = None
+    """How large."""
+
+
+def test_flags_come_from_fields() -> None:
+    parsed = parse_options(Example, "example", ["--source", "a", "--max-det", "7", "--no-draw", "--size", "5"])
+    assert parsed == Example(Path("a"), 7, False, 5)
+    assert parse_options(Example, "example", ["--source=a"]) == Example(Path("a"))
+
+
+def test_positional() -> None:
+    assert parse_options(Example, "example", ["a"], positional=["source"]) == Example(Path("a"))
+
+
+@pytest.mark.parametrize("arguments", [[], ["--source", "a", "--max-det", "many"], ["--source", "a", "--what"]])
+def test_errors_are_one_sentence(arguments: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        parse_options(Example, "example", arguments)
+    assert "\n" not in str(error.value)
+    assert "usage" not in str(error.value)
+
+
+def test_help_shows_description_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_options(Example, "example", ["--help"])
+    output = " ".join(capsys.readouterr().out.split())
+    assert "How many. (type: int, default: 3)" in output
+    assert "--draw, --no-draw" in output

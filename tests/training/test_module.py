@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from yolo.data.datamodule import YOLODataModule
+from yolo.errors import UserError
+from yolo.training.module import ModuleOptions, YOLOModule
+from yolo.training.schedule import Schedule
+
+TINY = "tests.models.test_checkpoint.TinyNetwork"
+
+
+def data(**kwargs) -> YOLODataModule:
+    options = {"format": "shapes", "shapes_train": 12, "shapes_val": 4, "batch_size": 4, "num_workers": 0} | kwargs
+    return YOLODataModule(image_size=(64, 64), **options)
+
+
+def fit(module: YOLOModule, datamodule: YOLODataModule, ckpt_path: Path | None = None, **kwargs) -> Trainer:
+    trainer = Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0, **kwargs,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
+    return trainer
+
+
+class RateRecorder(Callback):
+    """What the optimiser used at each step, read from the optimiser itself; stops after a number of epochs."""
+
+    def __init__(self, stop_after: int) -> None:
+        self.stop_after = stop_after
+        self.steps: list[tuple[float, float, float]] = []
+
+    def on_train_batch_end(self, trainer, *args) -> None:
+        groups = {group["name"]: group for group in trainer.optimizers[0].param_groups}
+        assert groups["norm"]["lr"] == groups["weight"]["lr"]
+        self.steps.append((groups["weight"]["lr"], groups["bias"]["lr"], groups["weight"]["momentum"]))
+
+    def on_train_epoch_end(self, trainer, pl_module) -> None:
+        trainer.should_stop = trainer.current_epoch + 1 == self.stop_after
+
+
+@pytest.mark.parametrize("kind", ["cosine", "linear", "step", "one_cycle"])
+def test_rates_in_the_optimiser_follow_the_schedule_also_after_resuming(kind: str, tmp_path: Path) -> None:
+    options = {"lr_scheduler": kind, "step_size": 4, "warmup_epochs": 2.0}
+    schedule = Schedule(ModuleOptions(**options), 0.01, 0.937, steps_per_epoch=2, epochs=10)
+    recorded = []
+    for stop_after, checkpoint in ((5, None), (10, tmp_path / "half.ckpt")):
+        recorder = RateRecorder(stop_after)
+        trainer = fit(
+            YOLOModule(TINY, image_size=64, **options), data(shapes_train=8), max_epochs=10, limit_val_batches=0,
+            callbacks=[recorder], ckpt_path=checkpoint,
+        )  # fmt: skip
+        recorded += recorder.steps
+        trainer.save_checkpoint(tmp_path / "half.ckpt")
+    assert len(recorded) == 20
+    for step, rates in enumerate(recorded):
+        assert rates == pytest.approx(tuple(schedule(step)), rel=1e-9), step
+
+
+def test_the_card_says_what_is_trained() -> None:
+    module = YOLOModule(TINY, image_size=(64, 64))
+    fit(module, data(letterbox="corner"), max_epochs=1, limit_train_batches=1)
+    assert module.card is not None
+    assert module.card.network.name == TINY
+    assert len(module.card.class_names) == module.model.num_classes
+    assert module.card.letterbox == "corner"
+    assert module.card.config["data"]["shapes_train"] == 12
+    assert module.metrics is not None
+    assert module.metrics.evaluation.ground_truth.images[0]["id"] >= 0
+
+
+def test_unknown_network_fails_before_any_data_is_read() -> None:
+    with pytest.raises(UserError, match="unknown model 'v9-x'"):
+        YOLOModule("v9-x")
+
+
+def test_number_of_classes_must_agree() -> None:
+    with pytest.raises(UserError, match="num_classes is 2, but the dataset has"):
+        fit(YOLOModule(TINY, num_classes=2, image_size=64), data(), max_epochs=1)
+
+
+def test_endless_training_is_refused() -> None:
+    with pytest.raises(UserError, match="max_epochs is -1"):
+        fit(YOLOModule(TINY, image_size=64), data(), max_epochs=-1, max_steps=3)
+
+
+def test_resuming_with_another_network_is_refused(tmp_path: Path) -> None:
+    module = YOLOModule(TINY, image_size=64)
+    trainer = fit(module, data(), max_epochs=1, limit_train_batches=1, limit_val_batches=1)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    other = YOLOModule(TINY, network_args={"width": 5}, image_size=64)
+    with pytest.raises(UserError, match="the checkpoint holds the network"):
+        fit(other, data(), max_epochs=2, ckpt_path=tmp_path / "a.ckpt")
+
+
+def test_loss_is_scaled_by_the_batch_and_logged_unscaled() -> None:
+    module = YOLOModule("v9-t", image_size=64)
+    logged: dict[str, torch.Tensor] = {}
+    datamodule = data()
+    datamodule.setup("fit")
+    module.trainer = SimpleNamespace(datamodule=datamodule)  # type: ignore[assignment]
+    module.log = lambda name, value, **_: logged.update({name: value})  # type: ignore[method-assign]
+    module.configure_model()
+    module.model.train()
+    batch = next(iter(datamodule.train_dataloader()))
+    total = module.training_step(batch, 0)
+    main = sum(logged[f"train/{name}"] for name in ("box", "cls", "dfl"))
+    assert total > len(batch.records) * main  # the auxiliary branch comes on top
+    assert total.isfinite()

@@ -1,0 +1,59 @@
+"""The command line: one table of commands, each imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from yolo import __version__
+from yolo.errors import UserError
+
+
+@dataclass(frozen=True)
+class Command:
+    """A row of the table: `module.main(arguments)` runs the command."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "fit": Command("yolo.commands.fit", "Train a detector."),
+    "validate": Command("yolo.commands.validate", "Measure a checkpoint on a dataset with COCO's metrics."),
+    "predict": Command("yolo.commands.predict", "Detect objects in images."),
+    "info": Command("yolo.commands.info", "Show parameters, FLOPs and shapes of a network."),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command. Exits with 2 and one sentence when the input is at fault."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
+        print(_help())
+        return
+    if name == "--version":
+        print(__version__)
+        return
+    try:
+        if name not in COMMANDS:
+            raise UserError(f"unknown command {name!r}, expected one of {', '.join(COMMANDS)}")
+        importlib.import_module(COMMANDS[name].module).main(arguments[1:])
+    except UserError as error:
+        # A data-loading worker wraps the sentence into its traceback: the sentence is what follows the last name.
+        sys.exit(_fail(str(error).rpartition("UserError: ")[2]))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(sentence: str) -> int:
+    print(f"error: {sentence.strip()}", file=sys.stderr)
+    return 2
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
+    return f"usage: yolo COMMAND [options]\n\ncommands:\n{rows}\n\nyolo COMMAND --help lists the options of a command."

@@ -1,0 +1,94 @@
+"""`yolo predict`: detections of images, drawn and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yolo.errors import UserError
+from yolo.options import parse_options
+
+if TYPE_CHECKING:
+    from yolo.detector import Detections
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Detect objects in an image or a folder of images."""
+
+    checkpoint: Path
+    """Checkpoint written by `yolo fit`."""
+    source: Path
+    """Image, or folder of images."""
+    output: Path = Path("results")
+    """Folder for the drawn images and predictions.json."""
+    conf: float = 0.25
+    """Lowest score of a detection."""
+    iou: float = 0.65
+    """Boxes of one class overlapping more than this are duplicates."""
+    max_det: int = 300
+    """Most detections per image."""
+    size: int | None = None
+    """Side of the square network input in pixels; the size of the training when left out."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    draw: bool = True
+    """Write a copy of each image with its detections."""
+    save_json: bool = False
+    """Write predictions.json: path, size and detections (class, name, score, box as x1 y1 x2 y2 pixels) per image."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    predict(parse_options(PredictOptions, "predict", arguments))
+
+
+def predict(options: PredictOptions) -> None:
+    """Detect in every image of the source. UserError names what cannot be used."""
+    from rich.console import Console
+
+    from yolo.detector import Detector
+
+    images = list_images(options.source)
+    detector = Detector.load(options.checkpoint, device=options.device, image_size=options.size)
+    options.output.mkdir(parents=True, exist_ok=True)
+    console = Console(highlight=False, soft_wrap=True)
+    entries = []
+    results = detector.predict(images, confidence=options.conf, iou=options.iou, max_detections=options.max_det)
+    for path, found in zip(images, results, strict=True):
+        counts = {name: found.names.count(name) for name in dict.fromkeys(found.names)}
+        console.print(f"{path}: {', '.join(f'{n} {name}' for name, n in counts.items()) or 'nothing found'}")
+        entries.append({"path": str(path), "size": list(found.size), "detections": found.to_dicts()})
+        if options.draw:
+            write_image(options.output / path.name, found)
+    if options.save_json:
+        target = options.output / "predictions.json"
+        temporary = target.with_suffix(".tmp")
+        temporary.write_text(json.dumps(entries, indent=1))
+        temporary.replace(target)
+    console.print(f"{len(images)} images, results in {options.output}")
+
+
+def list_images(source: Path) -> list[Path]:
+    """The image `source` is, or those in the folder `source` is. UserError when there is none."""
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise UserError(f"{source}: no such image or folder")
+    images = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not images:
+        raise UserError(f"{source}: no images in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+    return images
+
+
+def write_image(target: Path, found: Detections) -> None:
+    """Write the drawn detections in the format of the target's suffix."""
+    import cv2
+
+    if not cv2.imwrite(str(target), cv2.cvtColor(found.plot(), cv2.COLOR_RGB2BGR)):
+        raise UserError(f"{target}: the image could not be written")

@@ -1,0 +1,127 @@
+"""`yolo validate`: the metrics of a checkpoint, by the same code that measured it in training."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser as PlainParser
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from yolo.data.options import DataOptions
+from yolo.errors import UserError
+from yolo.options import add_options, make_parser
+
+PATH_OPTIONS = tuple(f"{split}_{kind}" for split in ("train", "val") for kind in ("images", "ann", "labels", "split"))
+
+
+@dataclass(frozen=True)
+class ValidateOptions:
+    """Measure a checkpoint on a dataset with COCO's metrics.
+
+    Thresholds and data come from the checkpoint unless they are given.
+    """
+
+    checkpoint: Path
+    """Checkpoint written by `yolo fit`."""
+    config: Path | None = None
+    """Config of a run, whose data section replaces the checkpoint's."""
+    conf: float | None = None
+    """Lowest score of a detection that enters the metrics."""
+    iou: float | None = None
+    """Boxes of one class overlapping more than this are duplicates."""
+    max_det: int | None = None
+    """Most detections per image."""
+    conf_prod: float | None = None
+    """Confidence at which precision, recall and F1 are reported."""
+    size: int | None = None
+    """Side of the square network input in pixels."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the command."""
+    options, data = parse(arguments)
+    from yolo.evaluation.table import print_metrics
+
+    metrics = validate(options, data)
+    print_metrics(f"{options.checkpoint} on {data.root} ({data.format})", metrics)
+
+
+def parse(arguments: Sequence[str]) -> tuple[ValidateOptions, DataOptions]:
+    """Options of the command and of the data; what is not given comes from `--config`, then from the checkpoint."""
+    from yolo.models.checkpoint import CARD_KEY, read_checkpoint
+
+    parser = make_parser("validate", (ValidateOptions.__doc__ or "").strip())
+    add_options(parser, ValidateOptions)
+    parser.add_class_arguments(DataOptions, "data", instantiate=False)
+    early = PlainParser(add_help=False)
+    early.add_argument("--checkpoint")
+    early.add_argument("--config")
+    known, _ = early.parse_known_args(list(arguments))
+    if known.checkpoint:
+        stored = read_checkpoint(known.checkpoint)[CARD_KEY]["config"]["data"]
+        given = {item.partition("=")[0] for item in arguments}
+        if given & {"--data.root", "--data.format"}:  # another dataset: the old paths mean nothing in it
+            stored = {name: value for name, value in stored.items() if name not in PATH_OPTIONS}
+        parser.set_defaults(_prefixed(stored))
+    if known.config:
+        parser.set_defaults(_prefixed(_data_section(Path(known.config))))
+    parsed = parser.parse_args(list(arguments))
+    data = DataOptions(**parsed.pop("data").as_dict())
+    return ValidateOptions(**parsed.as_dict()), data
+
+
+def validate(options: ValidateOptions, data: DataOptions) -> dict[str, float]:
+    """Metrics of the checkpoint on the validation split."""
+    from lightning.pytorch import Trainer
+
+    from yolo.data.datamodule import YOLODataModule
+    from yolo.lightning_output import quiet
+    from yolo.size import as_size
+    from yolo.training.module import YOLOModule
+
+    quiet()
+    overrides = {
+        "image_size": as_size(options.size) if options.size is not None else None,
+        "nms_val_conf_threshold": options.conf,
+        "nms_iou_threshold": options.iou,
+        "nms_max_detections": options.max_det,
+        "conf_prod": options.conf_prod,
+    }
+    given = {name: value for name, value in overrides.items() if value is not None}
+    module = YOLOModule.from_checkpoint(options.checkpoint, **given)
+    assert module.card is not None
+    datamodule = YOLODataModule(image_size=module.image_size, **asdict(data))
+    trainer = Trainer(
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        accelerator="gpu" if options.device == "cuda" else options.device,
+        devices=1,
+    )
+    trainer.validate(module, datamodule=datamodule, verbose=False)
+    assert module.metrics is not None
+    return module.metrics.as_dict()
+
+
+def _data_section(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such config file")
+    try:
+        config = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    section = config.get("data") if isinstance(config, dict) else None
+    if not isinstance(section, dict):
+        raise UserError(f"{path}: expected a mapping with a section `data`")
+    return section
+
+
+def _prefixed(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"data.{name}": value for name, value in section.items()}

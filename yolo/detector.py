@@ -1,0 +1,170 @@
+"""The detector as a person uses it from Python: load a checkpoint, call it on images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from yolo.boxes.letterbox import Letterbox
+from yolo.boxes.nms import NMSOptions
+from yolo.data.loaders import DefaultImageLoader, ImageLoader
+from yolo.errors import UserError
+from yolo.inference import detect, lay_out
+from yolo.models.checkpoint import ModelCard, load_model
+from yolo.models.detection_model import DetectionModel
+from yolo.size import as_size
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Source: TypeAlias = "str | Path | NDArray[np.uint8] | Image"
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Detections of one image, best first.
+
+    Example:
+        >>> import numpy as np
+        >>> found = Detections(np.array([[1.0, 2.0, 3.0, 4.0]]), np.array([0.9]), np.array([0]), ("cat",), (8, 8))
+        >>> len(found), found.names
+        (1, ['cat'])
+    """
+
+    boxes: NDArray[np.float32]
+    """[N, 4] x1, y1, x2, y2 in pixels of the original image."""
+    scores: NDArray[np.float32]
+    """[N] in [0, 1]."""
+    classes: NDArray[np.int64]
+    """[N] class indices."""
+    class_names: tuple[str, ...]
+    """Names of all classes the detector knows."""
+    size: tuple[int, int]
+    """(height, width) of the original image."""
+    image: NDArray[np.uint8] | None = None
+    """[height, width, 3] RGB, what `plot` draws on."""
+    path: Path | None = None
+    """File the image came from."""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def names(self) -> list[str]:
+        """Class name of each detection."""
+        return [self.class_names[c] for c in self.classes]
+
+    def plot(self) -> NDArray[np.uint8]:
+        """[height, width, 3] RGB copy of the image with boxes, names and scores drawn on it."""
+        from yolo.evaluation.draw import draw_boxes
+
+        if self.image is None:
+            raise ValueError("these detections were made without keeping the image, there is nothing to draw on")
+        labels = [f"{name} {score:.2f}" for name, score in zip(self.names, self.scores, strict=True)]
+        return draw_boxes(self.image, self.boxes, self.classes, labels)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One plain dictionary per detection, ready for JSON."""
+        return [
+            {
+                "class": int(c),
+                "name": self.class_names[c],
+                "score": round(float(score), 5),
+                "box": [round(float(value), 2) for value in box],
+            }
+            for c, score, box in zip(self.classes, self.scores, self.boxes, strict=True)
+        ]
+
+
+class Detector:
+    """A trained detector: `Detector.load("best.ckpt")("image.jpg")`.
+
+    Args:
+        model: network; it is deployed (fused, without auxiliary branch) and put in eval mode.
+        card: class names, input size, letterbox mode.
+        device: where to run; a GPU when there is one if None.
+        image_size: (height, width) of the network's input, the card's when None.
+        loader: reads images given by path.
+    """
+
+    def __init__(
+        self,
+        model: DetectionModel,
+        card: ModelCard,
+        *,
+        device: str | torch.device | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        loader: ImageLoader | None = None,
+    ) -> None:
+        self.device = _pick_device(device)
+        self.card = card
+        self.image_size = as_size(image_size) if image_size is not None else card.image_size
+        self.loader = loader or DefaultImageLoader()
+        self.model = lay_out(model.deploy()).to(self.device)
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        image_size: int | tuple[int, int] | None = None,
+        loader: ImageLoader | None = None,
+    ) -> Detector:
+        """The detector of a checkpoint written by `yolo fit`. UserError when the file cannot be used."""
+        model, card = load_model(checkpoint)
+        return cls(model, card, device=device, image_size=image_size, loader=loader)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in order of their index."""
+        return self.card.class_names
+
+    def __call__(
+        self, source: Source, *, confidence: float = 0.25, iou: float = 0.65, max_detections: int = 300
+    ) -> Detections:
+        """Detect in one image: a path, an RGB uint8 array [H, W, 3] or a PIL image."""
+        return next(self.predict([source], confidence=confidence, iou=iou, max_detections=max_detections))
+
+    @torch.inference_mode()
+    def predict(
+        self, sources: Sequence[Source], *, confidence: float = 0.25, iou: float = 0.65, max_detections: int = 300
+    ) -> Iterator[Detections]:
+        """Detect in many images, one after the other, yielding each result as it is ready."""
+        options = NMSOptions(confidence, iou, max_detections)
+        for source in sources:
+            path = Path(source) if isinstance(source, str | Path) else None
+            image = self.loader(path) if path is not None else _as_rgb(source)
+            size = (image.shape[0], image.shape[1])
+            boxed = Letterbox(size, self.image_size, self.card.letterbox).apply(image)
+            batch = torch.from_numpy(boxed).permute(2, 0, 1)[None].to(self.device)  # [1, 3, H, W]
+            (rows,) = detect(self.model, batch, [size], options, self.card.letterbox)
+            found = rows.cpu().numpy()
+            yield Detections(
+                found[:, :4], found[:, 4], found[:, 5].astype(np.int64), self.class_names, size, image, path
+            )
+
+
+def _pick_device(device: str | torch.device | None) -> torch.device:
+    if device in (None, "auto"):
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(str(device))
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return chosen
+
+
+def _as_rgb(image: Any) -> NDArray[np.uint8]:
+    """uint8 [H, W, 3] from an array or a PIL image. UserError otherwise."""
+    array = np.asarray(image.convert("RGB") if hasattr(image, "convert") else image)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise UserError(f"an image array must be uint8 [height, width, 3] RGB, got {array.dtype} {list(array.shape)}")
+    return array

@@ -1,0 +1,54 @@
+"""From uint8 images to detections in original pixels: the one path of validation, prediction and exported files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from yolo.boxes.letterbox import Letterbox, LetterboxMode
+from yolo.boxes.nms import NMSOptions, non_max_suppression
+from yolo.models.detection_model import DetectionModel
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def lay_out(model: Network, channels_last: bool = True) -> Network:
+    """The same network with its weights in the memory layout of its inputs."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return model.to(memory_format=layout)  # type: ignore[call-overload]
+
+
+def to_network_input(images: Tensor, channels_last: bool = True) -> Tensor:
+    """uint8 [B, 3, H, W] -> float [B, 3, H, W] in [0, 1] on the same device, laid out for the convolutions."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return images.to(torch.get_default_dtype(), memory_format=layout) / 255
+
+
+def detect(
+    model: DetectionModel,
+    images: Tensor,
+    sizes: Sequence[tuple[int, int]],
+    options: NMSOptions,
+    letterbox: LetterboxMode,
+) -> list[Tensor]:
+    """Detections of letterboxed images, mapped back to the images they came from.
+
+    Args:
+        model: network in eval mode.
+        images: uint8 [B, 3, H, W], letterboxed RGB.
+        sizes: (height, width) of each original image.
+        options: thresholds.
+        letterbox: placement that was used, `center` or `corner`.
+
+    Returns:
+        B tensors [K, 6]: x1, y1, x2, y2 in original pixels and clipped to the image, score, class; best first.
+    """
+    maps, *_ = model(to_network_input(images))
+    found = non_max_suppression(model.decode(maps), options)
+    target = (images.shape[2], images.shape[3])
+    for rows, size in zip(found, sizes, strict=True):
+        rows[:, :4] = Letterbox(size, target, letterbox).to_source(rows[:, :4], clip=True)
+    return found

@@ -1,0 +1,60 @@
+"""Command-line options from dataclasses: fields are options, attribute docstrings their help, types their check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from typing import Any, NoReturn, TypeVar, get_type_hints
+
+import docstring_parser
+from jsonargparse import ActionYesNo, ArgumentParser, set_parsing_settings
+
+from yolo.errors import UserError
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+Options = TypeVar("Options")
+
+
+class SentenceErrors:
+    """Mixin for parsers: an error is one sentence, without the usage of a hundred options."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise UserError."""
+        raise UserError(" ".join(message.split())) from ex
+
+
+class Parser(SentenceErrors, ArgumentParser):
+    """The parser of the commands that are not Lightning's."""
+
+
+def make_parser(command: str, description: str) -> Parser:
+    """An empty parser of `yolo COMMAND`."""
+    return Parser(prog=f"yolo {command}", description=description, default_env=False)
+
+
+def add_options(parser: ArgumentParser, options: type, positional: Sequence[str] = ()) -> None:
+    """Add a flat option `--field-name` per dataclass field; booleans become `--field` and `--no-field`."""
+    help_texts = {p.arg_name: p.description or "" for p in docstring_parser.parse_from_object(options).params}
+    types = get_type_hints(options)
+    for item in fields(options):
+        required = item.default is MISSING
+        default = None if required else item.default
+        flag = f"--{item.name.replace('_', '-')}"
+        settings: dict[str, Any] = {"help": help_texts.get(item.name, ""), "default": default}
+        if item.name in positional:
+            parser.add_argument(item.name, type=types[item.name], help=settings["help"])
+        elif types[item.name] is bool:
+            parser.add_argument(flag, action=ActionYesNo(no_prefix="no-"), **settings)
+        else:
+            parser.add_argument(flag, type=types[item.name], required=required, **settings)
+
+
+def parse_options(
+    options: type[Options], command: str, arguments: Sequence[str], positional: Sequence[str] = ()
+) -> Options:
+    """Parse `arguments` into an instance of the dataclass `options`, whose docstring describes the command."""
+    parser = make_parser(command, (options.__doc__ or "").strip())
+    add_options(parser, options, positional)
+    parsed = parser.parse_args(list(arguments))
+    return options(**{item.name: parsed[item.name] for item in fields(options)})  # type: ignore[arg-type]

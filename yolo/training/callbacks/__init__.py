@@ -1,0 +1,7 @@
+"""Lightning callbacks, one file each."""
+
+from yolo.training.callbacks.checkpoint import BestCheckpoint
+from yolo.training.callbacks.ema import EMACallback
+from yolo.training.callbacks.summary import TrainingSummaryCallback
+
+__all__ = ["BestCheckpoint", "EMACallback", "TrainingSummaryCallback"]

@@ -1,0 +1,58 @@
+"""One line per epoch: losses, metrics, and whether they are the best so far."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
+
+from yolo.training.callbacks.checkpoint import BestCheckpoint
+
+LOSSES = ("box", "cls", "dfl")
+
+
+class TrainingSummaryCallback(Callback):
+    """Prints a line per validated epoch that reads the same on a terminal and in a log file."""
+
+    def __init__(self) -> None:
+        self._validated = False
+        self._started = 0.0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say what is trained on what."""
+        data, card = cast(Any, trainer).datamodule, cast(Any, pl_module).card
+        _print(
+            trainer,
+            f"{card.network.name}, {len(card.class_names)} classes, {len(data.train.images)} training and "
+            f"{len(data.val.images)} validation images at {card.image_size[0]} x {card.image_size[1]}",
+        )
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._validated = False
+        self._started = time.monotonic()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that this epoch has metrics."""
+        self._validated = not trainer.sanity_checking
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the line; the losses of the epoch are complete only now."""
+        if not self._validated:
+            return
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        epoch = trainer.current_epoch + 1
+        best = any(c.best_epoch == epoch for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint))
+        losses = "  ".join(f"{name} {logged[f'train/{name}']:.3f}" for name in LOSSES)
+        _print(
+            trainer,
+            f"epoch {epoch}/{trainer.max_epochs}  {losses}  mAP {logged['val/mAP']:.4f}  "
+            f"mAP50 {logged['val/mAP50']:.4f}  {time.monotonic() - self._started:.0f}s{'  best' if best else ''}",
+        )
+
+
+def _print(trainer: Trainer, line: str) -> None:
+    if trainer.is_global_zero:
+        Console(highlight=False, soft_wrap=True).print(line)
