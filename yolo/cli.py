@@ -42,8 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise UserError(f"unknown command {name!r}, expected one of {', '.join(COMMANDS)}")
         importlib.import_module(COMMANDS[name].module).main(arguments[1:])
     except UserError as error:
-        # A data-loading worker wraps the sentence into its traceback: the sentence is what follows the last name.
-        sys.exit(_fail(str(error).rpartition("UserError: ")[2]))
+        sys.exit(_fail(str(error)))
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -46,10 +46,10 @@ def test_equals_the_textbook_loop(seed: int) -> None:
 
 
 def test_a_chain_of_boxes_that_overlap_their_neighbours() -> None:
-    left = torch.arange(700.0)  # each box overlaps the next by 0.6: every second one stays
-    boxes = torch.stack([left, torch.zeros(700), left + 4, torch.ones(700)], 1)
-    kept = nms(boxes, torch.linspace(1, 0, 700), 0.5, 1000)
-    assert kept.tolist() == list(range(0, 700, 2))
+    left = torch.arange(300.0)  # each box overlaps the next by 0.6: every second one stays
+    boxes = torch.stack([left, torch.zeros(300), left + 4, torch.ones(300)], 1)
+    kept = nms(boxes, torch.linspace(1, 0, 300), 0.5, 1000)
+    assert kept.tolist() == list(range(0, 300, 2))
 
 
 def test_large_input_equals_the_textbook_loop() -> None:

@@ -14,8 +14,6 @@ from yolo.options import parse_options
 if TYPE_CHECKING:
     from yolo.detector import Detections
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-
 
 @dataclass(frozen=True)
 class PredictOptions:
@@ -76,6 +74,8 @@ def predict(options: PredictOptions) -> None:
 
 def list_images(source: Path) -> list[Path]:
     """The image `source` is, or those in the folder `source` is. UserError when there is none."""
+    from yolo.data.formats.common import IMAGE_SUFFIXES
+
     if source.is_file():
         return [source]
     if not source.is_dir():

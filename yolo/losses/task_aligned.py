@@ -45,7 +45,7 @@ class Assignment:
     targets: Tensor
     """Row of each positive in the target list, int64 `[P]`."""
     scores: Tensor
-    """Soft class target of each positive in (0, 1], also the weight of its box losses, float32 `[P]`."""
+    """Soft class target of each positive in [0, 1], also the weight of its box losses, float32 `[P]`."""
 
 
 @dataclass(frozen=True)

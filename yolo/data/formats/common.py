@@ -14,6 +14,8 @@ from yolo.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
 _EXIF_ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)  # values of it that swap height and width
 

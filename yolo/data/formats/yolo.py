@@ -13,13 +13,11 @@ import numpy as np
 import yaml
 
 from yolo.data.annotations import AnnotatedImage, AnnotatedSet
-from yolo.data.formats.common import BadLabels, image_size, read_text, select
+from yolo.data.formats.common import IMAGE_SUFFIXES, BadLabels, image_size, read_text, select
 from yolo.data.options import BadLabelPolicy, Split
 from yolo.errors import UserError
 
 logger = logging.getLogger(__name__)
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 # How far outside 0..1 a coordinate may be before it counts as a mistake and not as rounding.
 _TOLERANCE = 1e-3

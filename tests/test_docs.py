@@ -1,0 +1,130 @@
+"""Every command and every block of Python in the docs runs, on small data."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import Run, run_yolo
+
+ROOT = Path(__file__).parent.parent
+DOCS = [ROOT / "README.md", ROOT / "HOWTO.md"]
+SMALL = ["--model.image_size=64", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.batch_size=2",
+         "--data.num_workers=0", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]  # fmt: skip
+NETWORK = """
+import torch
+from yolo.models.detection_model import DetectionModel
+
+class MyNetwork(DetectionModel):
+    def __init__(self, num_classes, width):
+        super().__init__(num_classes, strides=(16, 32))
+        self.register_buffer("bins", torch.arange(4.0))
+        self.stem = torch.nn.Conv2d(3, width, 16, stride=16)
+        self.fine = torch.nn.Conv2d(width, 16 + num_classes, 1)
+        self.coarse = torch.nn.Conv2d(width, 16 + num_classes, 2, stride=2)
+
+    def forward(self, images):
+        x = self.stem(images)
+        return ([self.fine(x), self.coarse(x)],)
+"""
+
+
+def indented_blocks(text: str) -> list[str]:
+    """Commands of the indented blocks, continuation lines joined."""
+    lines = re.findall(r"^    (\S.*|    \S.*)$", text, re.MULTILINE)
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    return [line.strip() for line in joined.splitlines()]
+
+
+COMMANDS = [
+    (path.name, line) for path in DOCS for line in indented_blocks(path.read_text()) if line.startswith("yolo ")
+]
+PYTHON = [(p.name, block) for p in DOCS for block in re.findall(r"```python\n(.*?)```", p.read_text(), re.DOTALL)]
+
+
+def write_dataset(root: Path) -> None:
+    """Three images per split, in both formats over the same files."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        images, labels = root / "images" / split, root / "labels" / split
+        images.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        entries = []
+        for i in range(4):
+            cv2.imwrite(str(images / f"{i}.jpg"), rng.integers(0, 255, (48, 64, 3), np.uint8))
+            (labels / f"{i}.txt").write_text("0 0.5 0.5 0.5 0.5\n1 0.2 0.3 0.2 0.2\n")
+            entries.append({"id": i + 1, "file_name": f"{i}.jpg", "width": 64, "height": 48})
+        boxes = [
+            {"id": 4 * i + 1, "image_id": i + 1, "category_id": 3, "bbox": [16, 12, 32, 24], "area": 768, "iscrowd": 0}
+            for i in range(4)
+        ]
+        (root / "annotations").mkdir(exist_ok=True)
+        categories = [{"id": 3, "name": "a"}, {"id": 8, "name": "b"}]
+        content = {"images": entries, "annotations": boxes, "categories": categories}
+        (root / "annotations" / f"{split}.json").write_text(json.dumps(content))
+    (root / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [a, b]\n")
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run) -> Path:
+    """A folder in which the paths of the docs exist."""
+    folder = tmp_path_factory.mktemp("docs")
+    write_dataset(folder / "path" / "to" / "dataset")
+    (folder / "my_package.py").write_text(NETWORK)
+    for name in ("folder", "image_or_folder"):
+        shutil.copytree(folder / "path/to/dataset/images/val", folder / name)
+    shutil.copy(folder / "folder" / "0.jpg", folder / "image.jpg")
+    done = run_yolo("fit", "--config=default", "--model.model_config=v9-t", "--data.format=yolo",
+                    "--data.root=path/to/dataset", *SMALL, cwd=folder)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shutil.copy(folder / "runs/default/version_0/checkpoints/best.ckpt", folder / "best.ckpt")
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("document", "line"), COMMANDS, ids=[line[:60] for _, line in COMMANDS])
+def test_command(document: str, line: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(workplace))
+    arguments = shlex.split(line, comments=True)[1:]
+    if arguments[0] == "fit":
+        size = ["--model.model_config=v9-t"] if "--model.network_args" not in line else []
+        epochs = ["--trainer.max_epochs=2"] if "--ckpt_path" in line else []
+        arguments += [*SMALL, *size, *epochs]
+    done = run_yolo(*arguments, cwd=workplace)
+    assert done.returncode == 0, f"{document}: {line}\n{done.stderr}"
+
+
+@pytest.mark.parametrize(("document", "block"), PYTHON)
+def test_python(document: str, block: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workplace)
+    exec(compile(block, document, "exec"), {})
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for path in (*DOCS, ROOT / "CONTRIBUTING.md"):
+        assert set(re.findall(r"^    make (\w+)", path.read_text(), re.MULTILINE)) <= targets, path
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_options_named_in_the_docs_exist() -> None:
+    helps = "".join(run_yolo(name, "--help").stdout for name in ("fit", "validate", "predict", "info"))
+    for path in DOCS:
+        for option in set(re.findall(r"`(--[\w.-]+)", path.read_text())):
+            assert f"{option}" in helps or option in ("--help",), f"{path.name}: {option}"
+
+
+def test_parameter_table_is_what_info_prints() -> None:
+    rows = re.findall(r"^\| (v9-\w) \| ([\d,]+) \| ([\d.]+) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(rows) == 5
+    for name, parameters, gflops in rows:
+        profile = json.loads(run_yolo("info", name, "--json").stdout)
+        assert profile["deploy_params"] == int(parameters.replace(",", ""))
+        assert f"{profile['deploy_gflops']:.2f}" == gflops
