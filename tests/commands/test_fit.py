@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from tests.conftest import TINY_FIT, Run, assert_user_error, run_yolo
+from tests.tiny_dataset import write_dataset
 from yolo.models.checkpoint import CARD_KEY, NetworkSpec, load_model
 from yolo.training.callbacks.ema import TRAINING_WEIGHTS_KEY
 
@@ -89,3 +91,66 @@ def test_the_average_follows_the_training_weights_through_a_real_fit(tmp_path: P
         assert torch.equal(tensor, stored[TRAINING_WEIGHTS_KEY][name]), name
         moved += not torch.equal(tensor, start[name.removeprefix("model.")])
     assert moved > 500
+
+
+def _four_numbers(root: Path) -> None:
+    (root / "labels/train/1.txt").write_text("0 0.5 0.5 0.5 0.5\n0 0.5 0.5 0.5\n")
+
+
+def _class_7(root: Path) -> None:
+    (root / "labels/train/2.txt").write_text("7 0.5 0.5 0.5 0.5\n")
+
+
+def _empty_folder(root: Path) -> None:
+    for path in (root / "images/train").iterdir():
+        path.unlink()
+
+
+def _truncated_image(root: Path) -> None:
+    for path in (root / "images/train").iterdir():
+        path.write_bytes(path.read_bytes()[:-300])
+
+
+def _no_image(root: Path) -> None:
+    for path in (root / "images/train").iterdir():
+        path.write_bytes(b"not an image")
+
+
+def _missing_image(root: Path) -> None:
+    (root / "images/train/3.jpg").unlink()
+    (root / "images/train.txt").write_text("images/train/3.jpg\n")
+    (root / "data.yaml").write_text("train: images/train.txt\nval: images/val\nnames: [a, b]\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "fragments"),
+    [
+        (_four_numbers, ["labels/train/1.txt:2", "class cx cy w h", "'0 0.5 0.5 0.5'"]),
+        (_class_7, ["labels/train/2.txt:1", "class 7", "2 classes"]),
+        (_empty_folder, ["images/train", "no images"]),
+        (_truncated_image, [".jpg", "not a complete image"]),  # found by a worker process
+        (_no_image, [".jpg", "not an image"]),
+        (_missing_image, ["train.txt:1", "3.jpg"]),
+    ],
+)
+def test_wrong_data(damage: Callable[[Path], None], fragments: list[str], tmp_path: Path) -> None:
+    root = tmp_path / "dataset"
+    write_dataset(root)
+    damage(root)
+    done = run_yolo(
+        *TINY_FIT, "--data.format=yolo", f"--data.root={root}", "--data.num_workers=2",
+        "--data.batch_size=2", cwd=tmp_path,
+    )  # fmt: skip
+    assert_user_error(done, *fragments)
+
+
+def test_bad_labels_are_skipped_and_counted_on_request(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = tmp_path / "dataset"
+    write_dataset(root)
+    _four_numbers(root)
+    done = run_yolo(
+        *TINY_FIT, "--data.format=yolo", f"--data.root={root}", "--data.batch_size=2", "--data.on_bad_label=skip",
+        "--trainer.max_epochs=1", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "skipped bad labels: 1 malformed lines" in caplog.text

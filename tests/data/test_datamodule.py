@@ -54,7 +54,7 @@ def test_setup_reads_what_the_stage_needs() -> None:
     module.setup("validate")
     assert module.train is None
     assert module.val is not None
-    assert module.class_names == ("circle", "square", "triangle", "star", "ring")
+    assert module.class_names == ("circle", "square", "triangle", "cross", "ring")
     assert module.category_ids == (0, 1, 2, 3, 4)
     assert module.num_classes == 5
     before = module.val

@@ -104,7 +104,7 @@ def test_loss_is_scaled_by_the_batch_and_logged_unscaled() -> None:
     logged: dict[str, torch.Tensor] = {}
     datamodule = data()
     datamodule.setup("fit")
-    module.trainer = SimpleNamespace(datamodule=datamodule)  # type: ignore[assignment]
+    module.trainer = SimpleNamespace(datamodule=datamodule, precision="32-true")  # type: ignore[assignment]
     module.log = lambda name, value, **_: logged.update({name: value})  # type: ignore[method-assign]
     module.configure_model()
     module.model.train()

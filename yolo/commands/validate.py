@@ -6,7 +6,7 @@ from argparse import ArgumentParser as PlainParser
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -21,7 +21,7 @@ PATH_OPTIONS = tuple(f"{split}_{kind}" for split in ("train", "val") for kind in
 class ValidateOptions:
     """Measure a checkpoint on a dataset with COCO's metrics.
 
-    Thresholds and data come from the checkpoint unless they are given.
+    Thresholds, precision and data come from the checkpoint unless they are given.
     """
 
     checkpoint: Path
@@ -40,6 +40,8 @@ class ValidateOptions:
     """Side of the square network input in pixels."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    precision: str | None = None
+    """32-true, bf16-mixed or 16-mixed."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -103,6 +105,7 @@ def validate(options: ValidateOptions, data: DataOptions) -> dict[str, float]:
         enable_model_summary=False,
         use_distributed_sampler=False,
         accelerator="gpu" if options.device == "cuda" else options.device,
+        precision=cast(Any, options.precision or module.card.config["trainer"]["precision"]),
         devices=1,
     )
     trainer.validate(module, datamodule=datamodule, verbose=False)

@@ -10,9 +10,11 @@ from rich.table import Table
 
 def print_metrics(title: str, metrics: Mapping[str, float]) -> None:
     """One row per metric, six decimals: `fit` and `validate` print the same number the same way."""
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=False)
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table(show_header=False)
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in metrics.items():
         table.add_row(name, f"{value:.6f}")
-    Console().print(table)
+    console.print(title, style="bold")
+    console.print(table)

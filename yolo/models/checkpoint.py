@@ -62,7 +62,7 @@ class ModelCard:
     letterbox: LetterboxMode
     """Placement of the image inside the network's input, part of the weights' meaning."""
     config: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Options of the run by section (`model`, `data`), the defaults of `yolo validate`."""
+    """Options of the run by section (`model`, `data`, `trainer`), the defaults of `yolo validate`."""
     version: int = CARD_VERSION
 
     def to_dict(self) -> dict[str, Any]:

@@ -116,7 +116,11 @@ class YOLOModule(LightningModule):
             category_ids=tuple(data.category_ids),
             image_size=self.image_size,
             letterbox=data.options.letterbox,
-            config={"model": asdict(self.options), "data": asdict(data.options)},
+            config={
+                "model": asdict(self.options),
+                "data": asdict(data.options),
+                "trainer": {"precision": str(self.trainer.precision)},
+            },
         )
 
     def on_fit_start(self) -> None:

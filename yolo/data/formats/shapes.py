@@ -22,11 +22,11 @@ from yolo.data.options import Split
 from yolo.data.randomness import PAINT, SCENE, generator
 from yolo.errors import UserError
 
-CLASS_NAMES = ("circle", "square", "triangle", "star", "ring")
+CLASS_NAMES = ("circle", "square", "triangle", "cross", "ring")
 
 _SPLITS = {"train": 0, "val": 1}
 _VIRTUAL_PATH = re.compile(r"shapes/(train|val)/(\d{6})\.png")
-_MIN_VISIBLE = 0.6
+_MIN_VISIBLE = 0.7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,10 +99,10 @@ class ShapesLoader(ImageLoader):
 
 
 def plan_scene(seed: int, split: Split, index: int, size: int) -> Scene:
-    """Place two to eight shapes; those in front leave at least 60% of each other one visible."""
+    """Place two to six shapes; those in front leave at least 70% of each other one visible."""
     rng = generator(seed, SCENE, _SPLITS[split], index)
     height, width = (size * np.exp(rng.uniform(-0.12, 0.12, 2))).astype(int).tolist()
-    wanted = int(rng.integers(2, 9))
+    wanted = int(rng.integers(2, 7))
     owner = np.full((height, width), -1, np.int8)
     shapes: list[Shape] = []
     total: list[int] = []
@@ -131,8 +131,8 @@ def _bounds(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 def _random_shape(rng: np.random.Generator, height: int, width: int) -> Shape:
     """A shape of random class, size, angle and place, all inside the picture."""
     number = int(rng.integers(len(CLASS_NAMES)))
-    radius = max(min(height, width) * math.exp(rng.uniform(math.log(0.06), math.log(0.22))), 4.0)
-    angle = rng.uniform(0, 2 * math.pi)
+    radius = min(height, width) * math.exp(rng.uniform(math.log(0.1), math.log(0.26)))
+    angle = math.radians(rng.uniform(-15, 15))
     x, y = rng.uniform(radius + 1, [width - radius - 1, height - radius - 1]).tolist()
     left, top, right, bottom = (round(v) for v in (x - radius - 1, y - radius - 1, x + radius + 1, y + radius + 1))
     coverage = np.zeros((bottom - top, right - left), np.uint8)
@@ -148,14 +148,15 @@ def _random_shape(rng: np.random.Generator, height: int, width: int) -> Shape:
 def _contours(name: str, angle: float) -> list[NDArray[np.float64]]:
     """Contours [K, 2] of a shape in the unit circle; a second one is a hole."""
 
-    def polygon(corners: int, *radii: float) -> NDArray[np.float64]:
-        turn = angle + 2 * math.pi * np.arange(corners) / corners
-        return np.stack([np.cos(turn), np.sin(turn)], 1) * np.resize(radii, corners)[:, None]
+    def polygon(corners: int, radius: float = 1.0, start: float = 0.0) -> NDArray[np.float64]:
+        turn = angle + start + 2 * math.pi * np.arange(corners) / corners
+        return radius * np.stack([np.cos(turn), np.sin(turn)], 1)
 
-    return {
-        "circle": lambda: [polygon(48, 1.0)],
-        "square": lambda: [polygon(4, 1.0)],
-        "triangle": lambda: [polygon(3, 1.0)],
-        "star": lambda: [polygon(10, 1.0, 0.42)],
-        "ring": lambda: [polygon(48, 1.0), polygon(48, 0.55)],
-    }[name]()
+    if name == "ring":
+        return [polygon(48), polygon(48, 0.55)]
+    if name == "cross":
+        arm = np.array([[1, -0.3], [1, 0.3], [0.3, 0.3], [0.3, 1], [-0.3, 1], [-0.3, 0.3]]) / math.hypot(1, 0.3)
+        c, s = math.cos(angle), math.sin(angle)
+        return [np.concatenate([arm, -arm]) @ np.array([[c, s], [-s, c]])]
+    corners, start = {"circle": (48, 0.0), "square": (4, math.pi / 4), "triangle": (3, -math.pi / 2)}[name]
+    return [polygon(corners, start=start)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 # Smallest distance in RGB (0..255 per channel) between a shape's colour and what lies behind it.
-_MIN_CONTRAST = 80.0
+_MIN_CONTRAST = 110.0
 
 
 def paint(
@@ -26,7 +26,7 @@ def paint(
     """
     height, width = size
     colour = rng.uniform(30, 225, 3)
-    ground = _texture(rng, size, colour, (colour + rng.uniform(-70, 70, 3)).clip(0, 255)).astype(np.uint8)
+    ground = _texture(rng, size, colour, (colour + rng.uniform(-60, 60, 3)).clip(0, 255)).astype(np.uint8)
     for _ in range(int(rng.integers(2, 7))):
         (x1, y1), (x2, y2) = (rng.random((2, 2)) * (width, height)).astype(int).tolist()
         cv2.line(ground, (x1, y1), (x2, y2), rng.uniform(0, 255, 3).tolist(), int(rng.integers(1, 3)), cv2.LINE_AA)
@@ -34,7 +34,7 @@ def paint(
     for region, coverage in layers:
         behind = canvas[region]
         colour = _contrasting(rng, behind.mean((0, 1)))
-        front = _texture(rng, coverage.shape, colour, (colour + rng.uniform(-45, 45, 3)).clip(0, 255))
+        front = _texture(rng, coverage.shape, colour, (colour + rng.uniform(-35, 35, 3)).clip(0, 255))
         behind += (front - behind) * (coverage[..., None] / np.float32(255))
     canvas += rng.integers(-9, 10, (height, width, 1), np.int8)
     return canvas.clip(0, 255).astype(np.uint8)
