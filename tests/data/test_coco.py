@@ -84,8 +84,7 @@ def test_a_broken_file_is_a_sentence(coco: MakeDataset, changes: dict[str, Any],
 
 
 BAD_LABELS = [
-    ({"bbox": [1, 2, 0, 4]}, "has bbox [1, 2, 0, 4], expected a positive width and height", "boxes without area"),
-    ({"bbox": [1, 2, 3, -1]}, "has bbox [1, 2, 3, -1], expected a positive width", "boxes without area"),
+    ({"bbox": [1, 2, 3, -1]}, "has bbox [1, 2, 3, -1], expected a positive width", "malformed boxes"),
     ({"bbox": [1, 2, 3]}, "has bbox [1, 2, 3], expected four numbers [x, y, width, height]", "malformed boxes"),
     ({"bbox": [1, 2, 3, "4"]}, "expected four numbers [x, y, width, height]", "malformed boxes"),
     ({"bbox": [1, 2, 3, float("nan")]}, "expected four numbers [x, y, width, height]", "malformed boxes"),
@@ -104,6 +103,14 @@ def test_a_bad_label_stops_or_is_counted(
     assert f"{path}: annotation 9 has" in str(caught.value)
     found = read(path, "skip")
     assert found.skipped == {reason: 1}
+    assert sum(len(image.boxes) for image in found.images) == 1
+
+
+@pytest.mark.parametrize("box", [[1, 2, 0, 4], [1, 2, 3, 0]])
+def test_a_box_without_area_is_left_out_and_counted(coco: MakeDataset, box: list[int]) -> None:
+    path = coco(annotations=[annotation(bbox=box), annotation(id=10)])
+    found = read(path, "error")
+    assert found.skipped == {"boxes without area": 1}
     assert sum(len(image.boxes) for image in found.images) == 1
 
 

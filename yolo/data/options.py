@@ -62,7 +62,8 @@ class SourceOptions:
     val_split: str | None = None
     """Text file with one image name per line, with or without extension: validate on these images only."""
     on_bad_label: BadLabelPolicy = "error"
-    """A label that cannot be right (malformed, outside the image, without area): stop there, or skip and count it."""
+    """A label that cannot be right (malformed, outside the image, without area): stop there, or skip and count it.
+    COCO boxes without area are always skipped and counted, since COCO's own files have some."""
     shapes_train: int = 800
     """Number of training images of the embedded dataset."""
     shapes_val: int = 160

@@ -136,8 +136,11 @@ def _label(entry: dict[str, Any], image: _Image, bad: BadLabels, where: str) -> 
         bad.add("malformed boxes", f"{where} has bbox {box}, expected four numbers [x, y, width, height]")
         return None
     x, y, width, height = box
-    if width <= 0 or height <= 0:
-        bad.add("boxes without area", f"{where} has bbox {box}, expected a positive width and height")
+    if width < 0 or height < 0:
+        bad.add("malformed boxes", f"{where} has bbox {box}, expected a positive width and height")
+        return None
+    if width == 0 or height == 0:  # COCO's own training annotations have a few
+        bad.count("boxes without area", f"{where} has bbox {box}")
         return None
     image_height, image_width = image.size
     if x >= image_width or y >= image_height or x + width <= 0 or y + height <= 0:

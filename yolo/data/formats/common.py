@@ -32,6 +32,10 @@ class BadLabels:
         """Take note of one bad label: `reason` is its kind in a few words, `message` a sentence that locates it."""
         if self.policy == "error":
             raise UserError(f"{message} (data.on_bad_label=skip leaves such labels out)")
+        self.count(reason, message)
+
+    def count(self, reason: str, message: str) -> None:
+        """Leave a label out under either policy."""
         self._first = self._first or message
         self.counts[reason] += 1
 
