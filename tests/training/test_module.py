@@ -37,8 +37,7 @@ class RateRecorder(Callback):
         self.steps: list[tuple[float, float, float]] = []
 
     def on_train_batch_end(self, trainer, *args) -> None:
-        groups = {group["name"]: group for group in trainer.optimizers[0].param_groups}
-        assert groups["norm"]["lr"] == groups["weight"]["lr"]
+        groups = {group["role"]: group for group in trainer.optimizers[0].param_groups}
         self.steps.append((groups["weight"]["lr"], groups["bias"]["lr"], groups["weight"]["momentum"]))
 
     def on_train_epoch_end(self, trainer, pl_module) -> None:

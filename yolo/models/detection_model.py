@@ -54,6 +54,11 @@ class DetectionModel(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
+    def backbone_modules(self) -> list[nn.Module]:
+        """The parts that a learning-rate scale or freezing of the backbone means: `backbone`, if there is one."""
+        backbone = getattr(self, "backbone", None)
+        return [backbone] if isinstance(backbone, nn.Module) else []
+
     def decode(self, maps: Maps) -> Tensor:
         """One branch's raw maps to [B, 4 + num_classes, A] float32: xywh in pixels, then sigmoid scores."""
         return decode_maps(maps, self.strides, self.bins)

@@ -102,6 +102,10 @@ class GELAN(DetectionModel):
             return maps, self.auxiliary(images, taps)
         return (maps,)
 
+    def backbone_modules(self) -> list[nn.Module]:
+        """The backbone, and the composite backbone of v9-e's main path."""
+        return [self.backbone] if self.composite is None else [self.backbone, self.composite]
+
 
 class Backbone(nn.Module):
     """Images [B, 3, H, W] to P1..P5, a list of [B, spec.backbone_channels[i], H / 2^(i+1), W / 2^(i+1)]."""

@@ -1,62 +1,86 @@
-"""Optimisers: parameter groups by role, so that biases and normalisation are never decayed."""
+"""Optimisers: parameter groups by part and role, so that rates can differ and only weights decay."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from yolo.models.detection_model import DetectionModel
+from yolo.training.lion import Lion
 from yolo.training.schedule import Rates
+
+Role = Literal["bias", "norm", "weight"]
 
 
 @dataclass(frozen=True)
 class OptimizerOptions:
     """Optimiser."""
 
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """SGD with Nesterov momentum, or AdamW."""
+    optimizer: Literal["sgd", "adamw", "lion"] = "sgd"
+    """SGD with Nesterov momentum, AdamW, or Lion."""
     learning_rate: float = 0.01
-    """Peak learning rate."""
+    """Peak learning rate; AdamW wants about a tenth of SGD's, Lion a third of AdamW's or less."""
+    backbone_lr_scale: float = 1.0
+    """Factor on every rate of the backbone."""
+    head_lr_scale: float = 1.0
+    """Factor on every rate of all that is not backbone."""
     momentum: float = 0.937
     """Momentum of SGD after the warm-up."""
     weight_decay: float = 0.0005
     """Decay of convolution weights; biases and normalisation are not decayed."""
     adamw_betas: tuple[float, float] = (0.9, 0.999)
     """Beta 1 and 2 of AdamW."""
+    lion_betas: tuple[float, float] = (0.9, 0.99)
+    """Beta 1 and 2 of Lion."""
+    lion_smoothness: float | None = None
+    """Lion steps by an arc tangent this steep instead of by the sign; 30 is usual, null for the sign."""
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Three groups named `bias`, `norm`, `weight`; each trainable parameter is in exactly one."""
-    groups: dict[str, list[nn.Parameter]] = {"bias": [], "norm": [], "weight": []}
+def parameter_groups(model: DetectionModel, options: OptimizerOptions) -> list[dict]:
+    """Groups `backbone` and `head` times `bias`, `norm` and `weight`; each trainable parameter is in exactly one."""
+    backbone = {id(p) for part in model.backbone_modules() for p in part.parameters()}
+    groups: dict[tuple[str, Role], dict[str, Any]] = {
+        (part, role): {
+            "name": f"{part}.{role}",
+            "role": role,
+            "lr_scale": options.backbone_lr_scale if part == "backbone" else options.head_lr_scale,
+            "weight_decay": options.weight_decay if role == "weight" else 0.0,
+            "params": [],
+        }
+        for part in ("backbone", "head")
+        for role in get_args(Role)
+    }
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            if not parameter.requires_grad:
-                continue
-            if name == "bias":
-                groups["bias"].append(parameter)
-            elif isinstance(module, nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm):
-                groups["norm"].append(parameter)
-            else:
-                groups["weight"].append(parameter)
-    return [
-        {"name": name, "params": parameters, "weight_decay": weight_decay if name == "weight" else 0.0}
-        for name, parameters in groups.items()
-    ]
+            if parameter.requires_grad:
+                part = "backbone" if id(parameter) in backbone else "head"
+                groups[part, _role(module, name)]["params"].append(parameter)
+    return [group for group in groups.values() if group["params"]]
 
 
-def build_optimizer(model: nn.Module, options: OptimizerOptions) -> Optimizer:
+def _role(module: nn.Module, name: str) -> Role:
+    if name == "bias":
+        return "bias"
+    norms = nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm
+    return "norm" if isinstance(module, norms) else "weight"
+
+
+def build_optimizer(model: DetectionModel, options: OptimizerOptions) -> Optimizer:
     """The optimiser of `options` over the trainable parameters of `model`."""
-    groups = parameter_groups(model, options.weight_decay)
+    groups, lr = parameter_groups(model, options), options.learning_rate
     if options.optimizer == "sgd":
-        return SGD(groups, lr=options.learning_rate, momentum=options.momentum, nesterov=True, fused=True)
-    return AdamW(groups, lr=options.learning_rate, betas=options.adamw_betas, fused=True)
+        return SGD(groups, lr=lr, momentum=options.momentum, nesterov=True, fused=True)
+    if options.optimizer == "adamw":
+        return AdamW(groups, lr=lr, betas=options.adamw_betas, fused=True)
+    return Lion(groups, lr=lr, betas=options.lion_betas, smoothness=options.lion_smoothness)
 
 
 def apply_rates(optimizer: Optimizer, rates: Rates) -> None:
     """Set learning rates and momentum of one step."""
     for group in optimizer.param_groups:
-        group["lr"] = rates.bias_lr if group["name"] == "bias" else rates.lr
+        group["lr"] = (rates.bias_lr if group["role"] == "bias" else rates.lr) * group["lr_scale"]
         if "momentum" in group:
             group["momentum"] = rates.momentum
