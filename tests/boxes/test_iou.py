@@ -7,7 +7,8 @@ import torch
 
 from yolo.boxes.iou import BoxIoUKind, box_iou
 
-KINDS: list[BoxIoUKind] = ["iou", "giou", "diou", "ciou"]
+KINDS: list[BoxIoUKind] = ["iou", "giou", "diou", "ciou", "siou", "mpdiou"]
+IMAGE = (30, 40)  # squared diagonal 2500
 
 
 def random_boxes(count: int, seed: int) -> torch.Tensor:
@@ -19,7 +20,7 @@ def random_boxes(count: int, seed: int) -> torch.Tensor:
 @pytest.mark.parametrize("kind", KINDS)
 def test_identical_boxes_give_exactly_one(kind: BoxIoUKind) -> None:
     boxes = random_boxes(100, 0).float()
-    assert torch.equal(box_iou(boxes, boxes, kind), torch.ones(100))
+    assert torch.equal(box_iou(boxes, boxes, kind, image_size=IMAGE), torch.ones(100))
 
 
 # a = 4 x 4 at the origin, b = 2 x 4 shifted right by 3: intersection 1 x 4, union 16 + 8 - 4 = 20, hull 5 x 4.
@@ -29,6 +30,9 @@ OVERLAPPING = {
     "giou": 0.2 - (20 - 20) / 20,
     "diou": 0.2 - 2**2 / (5**2 + 4**2),
     "ciou": 0.2 - 2**2 / (5**2 + 4**2) - ASPECT**2 / (1 - 0.2 + ASPECT),
+    # Shift along x only: angle 0, so the distance cost is 1 - exp(-2 (2/5)^2); widths 4 and 2, heights equal.
+    "siou": 0.2 - (1 - math.exp(-2 * (2 / 5) ** 2) + (1 - math.exp(-2 / 4)) ** 4) / 2,
+    "mpdiou": 0.2 - (3**2 + 1**2) / 2500,
 }
 # a = 2 x 2 at the origin, b = 2 x 2 at (6, 8): no intersection, union 8, hull 8 x 10, same aspect ratio.
 APART = {
@@ -36,6 +40,9 @@ APART = {
     "giou": -(80 - 8) / 80,
     "diou": -(6**2 + 8**2) / (8**2 + 10**2),
     "ciou": -(6**2 + 8**2) / (8**2 + 10**2),
+    # sin(2 alpha) = 2 * 0.6 * 0.8 for a shift of (6, 8); same shape.
+    "siou": -(2 - math.exp(-(2 - 0.96) * (6 / 8) ** 2) - math.exp(-(2 - 0.96) * (8 / 10) ** 2)) / 2,
+    "mpdiou": -2 * (6**2 + 8**2) / 2500,
 }
 
 
@@ -47,18 +54,23 @@ APART = {
 )
 def test_hand_computed_pairs(kind: BoxIoUKind, a: list[int], b: list[int], expected: dict[str, float]) -> None:
     first, second = torch.tensor(a, dtype=torch.float64), torch.tensor(b, dtype=torch.float64)
-    assert box_iou(first, second, kind).item() == pytest.approx(expected[kind], abs=1e-12)
-    assert box_iou(second, first, kind).item() == pytest.approx(expected[kind], abs=1e-12)
+    assert box_iou(first, second, kind, image_size=IMAGE).item() == pytest.approx(expected[kind], abs=1e-12)
+    assert box_iou(second, first, kind, image_size=IMAGE).item() == pytest.approx(expected[kind], abs=1e-12)
+
+
+def test_mpdiou_needs_the_image() -> None:
+    with pytest.raises(ValueError, match="image_size must be given"):
+        box_iou(torch.rand(1, 4), torch.rand(1, 4), "mpdiou")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pairwise_by_broadcasting_equals_one_by_one(kind: BoxIoUKind) -> None:
     a, b = random_boxes(4, 1), random_boxes(5, 2)
-    pairwise = box_iou(a[:, None], b[None], kind)
+    pairwise = box_iou(a[:, None], b[None], kind, image_size=IMAGE)
     assert pairwise.shape == (4, 5)
     for i in range(4):
         for j in range(5):
-            assert pairwise[i, j] == pytest.approx(box_iou(a[i], b[j], kind).item(), abs=1e-12)
+            assert pairwise[i, j] == pytest.approx(box_iou(a[i], b[j], kind, image_size=IMAGE).item(), abs=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -73,7 +85,7 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
 def test_boxes_without_area_are_finite_and_have_finite_gradients(kind: BoxIoUKind) -> None:
     point = torch.tensor([[3.0, 3.0, 3.0, 3.0]], requires_grad=True)
     for other in (torch.tensor([[3.0, 3.0, 3.0, 3.0]]), torch.tensor([[0.0, 0.0, 8.0, 8.0]])):
-        overlap = box_iou(point, other, kind)
+        overlap = box_iou(point, other, kind, image_size=IMAGE)
         (gradient,) = torch.autograd.grad(overlap.sum(), point)
         assert overlap.isfinite().all()
         assert gradient.isfinite().all()
@@ -82,7 +94,7 @@ def test_boxes_without_area_are_finite_and_have_finite_gradients(kind: BoxIoUKin
 @pytest.mark.parametrize("kind", ["iou", "giou", "diou"])
 def test_gradients_match_finite_differences(kind: BoxIoUKind) -> None:
     a, b = random_boxes(20, 3).requires_grad_(), random_boxes(20, 4)
-    assert torch.autograd.gradcheck(lambda x: box_iou(x, b, kind), a)
+    assert torch.autograd.gradcheck(lambda x: box_iou(x, b, kind, image_size=IMAGE), a)
 
 
 def test_ciou_gradient_takes_the_trade_off_weight_as_constant() -> None:
@@ -97,5 +109,5 @@ def test_ciou_gradient_takes_the_trade_off_weight_as_constant() -> None:
 
 
 def test_unknown_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match="'siou'"):
-        box_iou(torch.zeros(4), torch.zeros(4), "siou")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'alpha'"):
+        box_iou(torch.zeros(4), torch.zeros(4), "alpha")  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from yolo.losses.classification import Index, bce_sum, varifocal_sum
+from yolo.losses.classification import Index, bce_sum, quality_focal_sum, varifocal_sum
 
 
 def example(positives: int) -> tuple[Tensor, Index, Tensor, Tensor]:
@@ -43,9 +43,21 @@ def test_varifocal_equals_the_dense_loss(positives: int) -> None:
     assert_same_value_and_gradient(varifocal_sum(logits, index, scores, 0.6, 1.5), expected, logits)
 
 
+@pytest.mark.parametrize("positives", [0, 1, 40])
+def test_quality_focal_equals_the_dense_loss(positives: int) -> None:
+    logits, index, scores, target = example(positives)
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    expected = ((target - logits.sigmoid()).abs() ** 2 * entropy).sum()
+    assert_same_value_and_gradient(quality_focal_sum(logits, index, scores, 2.0), expected, logits)
+
+
 def test_extreme_logits_stay_finite() -> None:
     logits = torch.tensor([[[-1e4, 1e4, 0.0]]], requires_grad=True)
     index = (torch.tensor([0, 0]), torch.tensor([0, 0]), torch.tensor([0, 1]))
-    for loss in (bce_sum(logits, index, torch.ones(2)), varifocal_sum(logits, index, torch.ones(2), 0.75, 2.0)):
+    for loss in (
+        bce_sum(logits, index, torch.ones(2)),
+        varifocal_sum(logits, index, torch.ones(2), 0.75, 2.0),
+        quality_focal_sum(logits, index, torch.ones(2), 2.0),
+    ):
         assert loss.isfinite()
         assert torch.autograd.grad(loss, logits)[0].isfinite().all()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.losses.reference import Settings, branch_loss, read_anchors, read_targets
+from yolo.boxes.iou import BoxIoUKind
 from yolo.losses.detection import DetectionLoss, LossOptions, LossResult
 
 STRIDES = (8, 16, 32)
@@ -170,3 +171,21 @@ def test_targets_that_point_nowhere_are_refused(row: list[float], message: str) 
 def test_targets_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match=r"got \[4, 5\]"):
         run((make_maps(0, 2),), torch.zeros(4, 5))
+
+
+@pytest.mark.parametrize("kind", ["iou", "giou", "diou", "ciou", "siou", "mpdiou"])
+def test_every_box_loss_pulls_the_boxes(kind: BoxIoUKind) -> None:
+    maps, targets = make_maps(1, 2), make_targets(1, 2, most=6)
+    result = run((maps,), targets, LossOptions(box_loss_type=kind, cls_loss_weight=0, dfl_loss_weight=0))
+    gradients = torch.autograd.grad(result.total, maps)
+    assert all(g.isfinite().all() for g in gradients)
+    assert sum(g.abs().sum() for g in gradients) > 0
+    reference = run((maps,), targets, LossOptions(cls_loss_weight=0, dfl_loss_weight=0))
+    assert (result.total.item() == reference.total.item()) == (kind == "ciou")
+
+
+def test_quality_focal_has_two_names() -> None:
+    maps, targets = make_maps(1, 2), make_targets(1, 2, most=6)
+    short, long = (run((maps,), targets, LossOptions(cls_loss_type=name)) for name in ("qfl", "quality_focal"))
+    assert short.parts["cls"] == long.parts["cls"] > 0
+    assert short.parts["cls"] != run((maps,), targets, LossOptions()).parts["cls"]

@@ -8,25 +8,33 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-BoxIoUKind = Literal["iou", "giou", "diou", "ciou"]
+BoxIoUKind = Literal["iou", "giou", "diou", "ciou", "siou", "mpdiou"]
 
 
-def box_iou(a: Tensor, b: Tensor, kind: BoxIoUKind = "iou", eps: float = 1e-7) -> Tensor:
+def box_iou(
+    a: Tensor, b: Tensor, kind: BoxIoUKind = "iou", eps: float = 1e-7, image_size: tuple[int, int] | None = None
+) -> Tensor:
     """Overlap of boxes, element by element over the broadcast shape.
 
     Pairwise values come from `box_iou(a[:, None], b[None])`. Computed in float32 at least, because areas in pixels
     exceed what half precision holds.
 
-    GIoU: Rezatofighi et al., arXiv 1902.09630. DIoU and CIoU: Zheng et al., arXiv 1911.08287.
+    GIoU: Rezatofighi et al., arXiv 1902.09630. DIoU and CIoU: Zheng et al., arXiv 1911.08287. SIoU: Gevorgyan,
+    arXiv 2205.12740. MPDIoU: Ma and Xu, arXiv 2307.07662.
 
     Args:
         a: boxes xyxy `[..., 4]`, x2 >= x1 and y2 >= y1.
         b: boxes xyxy `[..., 4]`, broadcastable with `a`.
-        kind: "iou" in [0, 1]; "giou" and "diou" in (-1, 1]; "ciou" additionally falls with a differing aspect ratio.
+        kind: "iou" in [0, 1]; "giou" and "diou" in (-1, 1]; "ciou" additionally falls with a differing aspect ratio,
+            "siou" with angle, distance and shape, "mpdiou" with the distances of equal corners.
         eps: lower bound of every denominator; boxes without area overlap nothing.
+        image_size: (height, width) in pixels, what "mpdiou" measures distances by.
 
     Returns:
         `[...]`; exactly 1 for two identical boxes with area.
+
+    Raises:
+        ValueError: an unknown kind, or "mpdiou" without image_size.
     """
     if kind not in get_args(BoxIoUKind):
         raise ValueError(f"kind must be one of {', '.join(get_args(BoxIoUKind))}, got {kind!r}")
@@ -43,11 +51,21 @@ def box_iou(a: Tensor, b: Tensor, kind: BoxIoUKind = "iou", eps: float = 1e-7) -
     if kind == "iou":
         return iou
 
+    if kind == "mpdiou":
+        if image_size is None:
+            raise ValueError("mpdiou measures corner distances by the image: image_size must be given")
+        corners = (ax1 - bx1).square() + (ay1 - by1).square() + (ax2 - bx2).square() + (ay2 - by2).square()
+        return iou - corners / (image_size[0] ** 2 + image_size[1] ** 2)
+
     hull_w = torch.maximum(ax2, bx2) - torch.minimum(ax1, bx1)
     hull_h = torch.maximum(ay2, by2) - torch.minimum(ay1, by1)
     if kind == "giou":
         hull = (hull_w * hull_h).clamp(min=eps)
         return iou - (hull - union) / hull
+
+    if kind == "siou":
+        shift = (ax1 + ax2 - bx1 - bx2) / 2, (ay1 + ay2 - by1 - by2) / 2
+        return iou - _siou_cost(shift, (hull_w, hull_h), (aw, ah), (bw, bh), eps)
 
     distance = ((ax1 + ax2 - bx1 - bx2).square() + (ay1 + ay2 - by1 - by2).square()) / 4
     diou = iou - distance / (hull_w.square() + hull_h.square()).clamp(min=eps)
@@ -59,3 +77,24 @@ def box_iou(a: Tensor, b: Tensor, kind: BoxIoUKind = "iou", eps: float = 1e-7) -
     with torch.no_grad():  # the paper's trade-off weight is a constant to the gradient
         weight = aspect / (1 - iou + aspect).clamp(min=eps)
     return diou - weight * aspect
+
+
+Pair = tuple[Tensor, Tensor]
+
+
+def _siou_cost(shift: Pair, hull: Pair, a: Pair, b: Pair, eps: float) -> Tensor:
+    """Half of SIoU's distance and shape cost, from centre shift, hull and box extents (x and y, width and height).
+
+    distance = sum(1 - exp(-(2 - angle) (shift / hull)^2)) with angle = sin(2 alpha), alpha the slope of the shift;
+    shape = sum((1 - exp(-|a - b| / max(a, b)))^4).
+    """
+    x, y = shift
+    angle = 2 * (x * y).abs() / (x.square() + y.square()).clamp(min=eps)
+
+    def distance(extent: Tensor, hull_extent: Tensor) -> Tensor:
+        return 1 - torch.exp((angle - 2) * (extent / hull_extent.clamp(min=eps)).square())
+
+    def shape(one: Tensor, other: Tensor) -> Tensor:
+        return (1 - torch.exp(-(one - other).abs() / torch.maximum(one, other).clamp(min=eps))) ** 4
+
+    return (distance(x, hull[0]) + distance(y, hull[1]) + shape(a[0], b[0]) + shape(a[1], b[1])) / 2

@@ -30,6 +30,17 @@ def bce_sum(logits: Tensor, positives: Index, scores: Tensor, pos_weight: float 
     return F.softplus(logits).sum() + (with_target - F.softplus(positive)).sum()
 
 
+def quality_focal_sum(logits: Tensor, positives: Index, scores: Tensor, beta: float) -> Tensor:
+    """Sum of the quality focal loss (Li et al., arXiv 2006.04388): |target - probability| ** beta times the entropy.
+
+    Arguments as in `bce_sum`.
+    """
+    positive = logits[positives]
+    with_target = (scores - positive.sigmoid()).abs().pow(beta) * (F.softplus(positive) - scores * positive)
+    without = logits.sigmoid().pow(beta) * F.softplus(logits)
+    return without.sum() + (with_target - without[positives]).sum()
+
+
 def varifocal_sum(logits: Tensor, positives: Index, scores: Tensor, alpha: float, gamma: float) -> Tensor:
     """Sum of the varifocal loss (Zhang et al., VarifocalNet, arXiv 2008.13367).
 

@@ -17,8 +17,8 @@ from yolo.boxes.decode import (
     expected_distances,
     flatten_maps,
 )
-from yolo.boxes.iou import box_iou
-from yolo.losses.classification import bce_sum, varifocal_sum
+from yolo.boxes.iou import BoxIoUKind, box_iou
+from yolo.losses.classification import bce_sum, quality_focal_sum, varifocal_sum
 from yolo.losses.dfl import distribution_focal_loss
 from yolo.losses.task_aligned import Assignment, Candidates, TaskAlignedAssigner, find_candidates
 
@@ -30,7 +30,7 @@ class LossOptions:
     """Weights and constants of the training loss."""
 
     box_loss_weight: float = 7.5
-    """Weight of the box loss (1 - CIoU)."""
+    """Weight of the box loss (1 - overlap)."""
     cls_loss_weight: float = 0.5
     """Weight of the classification loss."""
     dfl_loss_weight: float = 1.5
@@ -39,12 +39,16 @@ class LossOptions:
     """Weight of the auxiliary branch's whole loss; the main branch has 1."""
     cls_pos_weight: float = 1.0
     """Weight of positives in the `bce` classification loss; above 1 trades precision for recall."""
-    cls_loss_type: Literal["bce", "varifocal", "vfl"] = "bce"
-    """Classification loss: binary cross entropy with soft targets, or varifocal (`vfl` is short for it)."""
+    box_loss_type: BoxIoUKind = "ciou"
+    """Overlap whose complement is the box loss."""
+    cls_loss_type: Literal["bce", "varifocal", "vfl", "quality_focal", "qfl"] = "bce"
+    """Classification loss: binary cross entropy with soft targets, varifocal (`vfl`) or quality focal (`qfl`)."""
     cls_vfl_alpha: float = 0.75
     """Varifocal only: weight of negatives."""
     cls_vfl_gamma: float = 2.0
     """Varifocal only: exponent of a negative's probability in its weight."""
+    cls_qfl_beta: float = 2.0
+    """Quality focal only: exponent of the error in its weight."""
     assigner_topk: int = 13
     """Anchors that each labelled object can claim."""
     assigner_alpha: float = 0.5
@@ -103,7 +107,8 @@ class DetectionLoss:
         _check_targets(targets, batch_size, count_classes(main, bins))
         anchors = make_anchors([(level.shape[2], level.shape[3]) for level in main], strides, main[0].device)
         candidates = find_candidates(anchors.points, targets)
-        terms = [self._branch(maps, anchors, candidates, bins, reduce_sum) for maps in branches]
+        image_size = main[0].shape[2] * strides[0], main[0].shape[3] * strides[0]
+        terms = [self._branch(maps, anchors, candidates, bins, image_size, reduce_sum) for maps in branches]
         total = terms[0].sum()
         for auxiliary in terms[1:]:
             total = total + self.options.auxiliary_loss_weight * auxiliary.sum()
@@ -116,6 +121,7 @@ class DetectionLoss:
         anchors: Anchors,
         candidates: Candidates,
         bins: Tensor,
+        image_size: tuple[int, int],
         reduce_sum: ReduceSum | None,
     ) -> Tensor:
         """Weighted box, classification and distribution terms of one branch, `[3]`."""
@@ -131,7 +137,7 @@ class DetectionLoss:
         positive = Anchors(anchors.points[found.anchors], anchors.strides[found.anchors])
         logits = box_logits[found.images, found.anchors]
         wanted = candidates.targets[found.targets, 2:]
-        overlap = box_iou(_boxes(logits, positive, bins), wanted, "ciou")
+        overlap = box_iou(_boxes(logits, positive, bins), wanted, self.options.box_loss_type, image_size=image_size)
         sides = boxes_to_distances(positive.points, wanted) / positive.strides[:, None]
         distribution = distribution_focal_loss(logits.unflatten(-1, (4, -1)), sides).mean(dim=-1)
 
@@ -147,6 +153,8 @@ class DetectionLoss:
         positives = found.images, found.anchors, targets[found.targets, 1].long()
         if self.options.cls_loss_type == "bce":
             return bce_sum(class_logits, positives, found.scores, self.options.cls_pos_weight)
+        if self.options.cls_loss_type in ("quality_focal", "qfl"):
+            return quality_focal_sum(class_logits, positives, found.scores, self.options.cls_qfl_beta)
         alpha, gamma = self.options.cls_vfl_alpha, self.options.cls_vfl_gamma
         return varifocal_sum(class_logits, positives, found.scores, alpha, gamma)
 
