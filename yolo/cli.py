@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from yolo import __version__
 from yolo.errors import UserError
@@ -37,12 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if name == "--version":
         print(__version__)
         return
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # as `python -m yolo` has it: networks and loaders of one's own
     try:
         if name not in COMMANDS:
             raise UserError(f"unknown command {name!r}, expected one of {', '.join(COMMANDS)}")
         importlib.import_module(COMMANDS[name].module).main(arguments[1:])
     except UserError as error:
         sys.exit(_fail(str(error)))
+    except OSError as error:
+        sys.exit(_fail(f"{error.filename or name}: {error.strerror or error}"))
     except KeyboardInterrupt:
         sys.exit(130)
 

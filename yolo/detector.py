@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Source: TypeAlias = "str | Path | NDArray[np.uint8] | Image"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detections:
     """Detections of one image, best first.
 
@@ -164,7 +164,11 @@ def _pick_device(device: str | torch.device | None) -> torch.device:
 
 def _as_rgb(image: Any) -> NDArray[np.uint8]:
     """uint8 [H, W, 3] from an array or a PIL image. UserError otherwise."""
-    array = np.asarray(image.convert("RGB") if hasattr(image, "convert") else image)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+    if hasattr(image, "convert"):
+        from PIL import ImageOps
+
+        image = ImageOps.exif_transpose(image).convert("RGB")  # as the loaders turn it
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise UserError(f"an image array must be uint8 [height, width, 3] RGB, got {array.dtype} {list(array.shape)}")
     return array

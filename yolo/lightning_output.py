@@ -1,9 +1,15 @@
-"""What of Lightning's own talk reaches the terminal: warnings that matter, no advertisements."""
+"""What of Lightning's own talk reaches the terminal: warnings that matter, errors as sentences, no advertisements."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
+from collections.abc import Iterator
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from yolo.errors import UserError
 
 
 def quiet() -> None:
@@ -19,3 +25,12 @@ def quiet() -> None:
         ".*You are using a CUDA device .* that has Tensor Cores.*",
     ):
         warnings.filterwarnings("ignore", message)
+
+
+@contextlib.contextmanager
+def options_at_fault() -> Iterator[None]:
+    """Turn Lightning's complaints about trainer options into UserErrors."""
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise UserError(" ".join(str(error).split())) from error

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 from tests.conftest import TINY_FIT, Run, assert_user_error, run_yolo
 from tests.tiny_dataset import write_dataset
+from tests.training.test_module import TINY
 from yolo.models.checkpoint import CARD_KEY, NetworkSpec, load_model
 from yolo.training.callbacks.ema import TRAINING_WEIGHTS_KEY
 
@@ -73,6 +75,19 @@ def test_resumed_run_ends_where_the_straight_run_ends(tiny_run: Run, tmp_path: P
         (["--data.format=yolo", "--data.root=/no/such/place"], ["/no/such/place"]),
         (["--model.num_classes=7"], ["num_classes is 7", "5 classes"]),
         (["--ckpt_path=none.ckpt"], ["none.ckpt", "no such checkpoint"]),
+        (["--ckpt_path=last"], ["last", "no such checkpoint"]),
+        (["--trainer.logger=false"], ["logger=false", "without a folder"]),
+        (["--trainer.limit_val_batches=0"], ["limit_val_batches=0"]),
+        (["--trainer.val_check_interval=0.5"], ["val_check_interval is 0.5", "check_val_every_n_epoch"]),
+        (["--trainer.check_val_every_n_epoch=9"], ["check_val_every_n_epoch is 9", "2 epochs"]),
+        (["--early_stopping.monitor=val/map"], ["'val/map' is not logged", "val/mAP50"]),
+        (["--trainer.precision=bf16-true"], ["precision is bf16-true", "bf16-mixed"]),
+        (["--trainer.devices=0"], ["devices='0'"]),
+        (["--model.learning_rate=-1"], ["learning_rate is -1", "at least"]),
+        (["--model.step_size=0"], ["step_size is 0"]),
+        (["--model.nms_iou_threshold=65"], ["nms_iou_threshold is 65", "between 0 and 1"]),
+        (["--model.class_width=-1"], ["cannot be built"]),
+        (["--model.model_config=./net.py"], ["./net.py", "cannot be imported"]),
         (["--config=nowhere"], ["'nowhere'", "default", "quickstart"]),
     ],
 )
@@ -154,3 +169,25 @@ def test_bad_labels_are_skipped_and_counted_on_request(tmp_path: Path, caplog: p
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "skipped bad labels: 1 malformed lines" in caplog.text
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lion"])
+def test_reduced_precision(precision: str, optimizer: str, tmp_path: Path) -> None:
+    options = [f"--model.model_config={TINY}", f"--model.optimizer={optimizer}", f"--trainer.precision={precision}"]
+    done = run_yolo(*TINY_FIT, *options, "--trainer.max_epochs=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_nothing_is_downloaded_or_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: socket.socket, address: object) -> None:
+        raise AssertionError(f"connection to {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    done = run_yolo(*TINY_FIT, f"--model.model_config={TINY}", "--trainer.max_epochs=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_resuming_with_another_optimiser_is_refused(tiny_run: Run, tmp_path: Path) -> None:
+    done = run_yolo(*TINY_FIT, "--model.optimizer=sgd", f"--ckpt_path={tiny_run.best}", cwd=tmp_path)
+    assert_user_error(done, "trained with adamw", "--model.optimizer is sgd")

@@ -71,3 +71,21 @@ def test_wrong_input(arguments: list[str], fragments: list[str]) -> None:
 def test_folder_without_images(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no images in this folder"):
         list_images(tmp_path)
+
+
+def test_originals_are_not_overwritten(tiny_run: Run, images: Path) -> None:
+    before = (images / "a.jpg").read_bytes()
+    done = run_yolo("predict", "--checkpoint", tiny_run.best, "--source", images, "--output", images)
+    assert_user_error(done, "a.jpg", "would overwrite")
+    assert (images / "a.jpg").read_bytes() == before
+
+
+def test_output_that_is_a_file(tiny_run: Run, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run_yolo("predict", "--checkpoint", tiny_run.best, "--source", images, "--output", tmp_path / "file")
+    assert_user_error(done, "file")
+
+
+def test_confidence_out_of_range(tiny_run: Run, images: Path) -> None:
+    done = run_yolo("predict", "--checkpoint", tiny_run.best, "--source", images, "--conf", "7")
+    assert_user_error(done, "confidence is 7", "between 0 and 1")

@@ -22,10 +22,10 @@ def test_prints_what_fit_printed(tiny_run: Run) -> None:
 
 
 def test_options_come_from_the_checkpoint_unless_given(tiny_run: Run) -> None:
-    options, data = parse(["--checkpoint", str(tiny_run.best), "--max-det", "7"])
+    options, data, _ = parse(["--checkpoint", str(tiny_run.best), "--max-det", "7"])
     assert (options.max_det, options.conf) == (7, None)
     assert (data.format, data.shapes_val, data.batch_size) == ("shapes", 9, 8)
-    _, data = parse(["--checkpoint", str(tiny_run.best), "--data.shapes_val=5"])
+    _, data, _ = parse(["--checkpoint", str(tiny_run.best), "--data.shapes_val=5"])
     assert (data.shapes_val, data.shapes_train) == (5, 24)
 
 
@@ -33,7 +33,7 @@ def test_another_dataset_forgets_the_paths_of_the_first(tiny_run: Run, tmp_path:
     config = tmp_path / "run.yaml"
     config.write_text("data:\n  format: coco\n  root: a\n  val_images: b\n")
     assert parse(["--checkpoint", str(tiny_run.best), "--config", str(config)])[1].val_images == "b"
-    _, data = parse(["--checkpoint", str(tiny_run.best), "--data.root", "elsewhere", "--data.format=yolo"])
+    _, data, _ = parse(["--checkpoint", str(tiny_run.best), "--data.root", "elsewhere", "--data.format=yolo"])
     assert (data.root, data.format, data.val_images) == ("elsewhere", "yolo", None)
 
 
@@ -65,3 +65,34 @@ def test_other_classes_are_refused(tiny_run: Run, tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("val: images/val\nnames: [lorry]\n")
     done = run_yolo("validate", "--checkpoint", tiny_run.best, "--data.format=yolo", f"--data.root={tmp_path}")
     assert_user_error(done, "lorry")
+
+
+def test_every_option_is_taken(tiny_run: Run) -> None:
+    done = run_yolo(
+        "validate", "--checkpoint", tiny_run.best, "--conf", "0.25", "--iou", "0.5", "--max-det", "20", "--conf-prod",
+        "0.5", "--size", "96", "--device", "cpu", "--precision", "32-true", "--data.batch_size=2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "the embedded dataset (shapes)" in done.stdout
+
+
+def test_config_of_the_run(tiny_run: Run) -> None:
+    done = run_yolo("validate", "--checkpoint", tiny_run.best, "--config", tiny_run.folder / "config.yaml")
+    assert done.returncode == 0, done.stderr
+    assert printed(done.stdout) == pytest.approx(printed(tiny_run.output), abs=1e-6)
+    assert run_yolo("validate", "--checkpoint", tiny_run.best, "--config=quickstart").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--device", "warp"], ["--device is 'warp'", "auto, cpu, cuda, mps"]),
+        (["--iou", "65"], ["nms_iou_threshold is 65", "between 0 and 1"]),
+        (["--data.letterbox=corner"], ["letterbox is 'corner'", "'center'"]),
+        (["--config", "{config}"], ["unknown option data.nonsense"]),
+    ],
+)
+def test_wrong_options(tiny_run: Run, tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:
+    (tmp_path / "run.yaml").write_text("data:\n  nonsense: 1\n")
+    arguments = [argument.format(config=tmp_path / "run.yaml") for argument in arguments]
+    assert_user_error(run_yolo("validate", "--checkpoint", tiny_run.best, *arguments), *fragments)

@@ -73,6 +73,17 @@ def test_wrong_networks_are_refused(name: str, sentence: str) -> None:
         NetworkSpec(name).build(2)
 
 
+def test_a_checkpoint_imports_no_module_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "evil_module.py").write_text("from pathlib import Path\nPath('PWNED').touch()\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    card = ModelCard(NetworkSpec("evil_module.Net"), ("a",), (1,), (32, 32), "center")
+    torch.save({CARD_KEY: card.to_dict(), "state_dict": {}}, "x.ckpt")
+    with pytest.raises(UserError, match="name it with --network"):
+        load_model("x.ckpt")
+    assert not Path("PWNED").exists()
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such checkpoint file"):
         read_checkpoint(tmp_path / "none.ckpt")

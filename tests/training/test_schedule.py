@@ -35,21 +35,21 @@ def expected(kind: str, step: int) -> Rates:
 
 @pytest.mark.parametrize("kind", ["cosine", "linear", "step", "one_cycle"])
 def test_every_step_equals_the_closed_form(kind: str) -> None:
-    schedule = Schedule(ScheduleOptions(lr_scheduler=kind, step_size=4), LR, MOMENTUM, STEPS, EPOCHS)
+    schedule = Schedule(ScheduleOptions(lr_scheduler=kind, step_size=4), LR, MOMENTUM, STEPS, TOTAL)
     for step in range(TOTAL):
         assert schedule(step) == pytest.approx(expected(kind, step), rel=1e-12), step
 
 
 def test_bias_rate_starts_at_most_ten_times_the_learning_rate() -> None:
-    schedule = Schedule(ScheduleOptions(), 0.001, MOMENTUM, 100, EPOCHS)
+    schedule = Schedule(ScheduleOptions(), 0.001, MOMENTUM, 100, 1000)
     assert schedule(0).bias_lr == pytest.approx(0.01, rel=0.01)
 
 
 def test_no_warm_up() -> None:
-    schedule = Schedule(ScheduleOptions(warmup_epochs=0), LR, MOMENTUM, STEPS, EPOCHS)
+    schedule = Schedule(ScheduleOptions(warmup_epochs=0), LR, MOMENTUM, STEPS, TOTAL)
     assert schedule(0) == pytest.approx((LR, LR, MOMENTUM))
 
 
 def test_past_the_end_stays_at_the_end() -> None:
-    schedule = Schedule(ScheduleOptions(), LR, MOMENTUM, STEPS, EPOCHS)
+    schedule = Schedule(ScheduleOptions(), LR, MOMENTUM, STEPS, TOTAL)
     assert schedule(TOTAL + 5) == schedule(TOTAL)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from yolo.boxes.convert import xywh_to_xyxy
 from yolo.boxes.iou import box_iou
+from yolo.errors import require_ranges
 
 _BLOCK = 180
 """Boxes per step. A block's pairs stay below 32768 elements, from where torch spreads an operation over threads: on
@@ -29,6 +30,10 @@ class NMSOptions:
     """Let one anchor give a detection for each class over the confidence, not only for its best class."""
     class_agnostic: bool = False
     """Let detections of different classes suppress each other."""
+
+    def __post_init__(self) -> None:
+        unit, whole = (0, 1), (1, float("inf"))
+        require_ranges(self, {"confidence": unit, "iou": unit, "max_detections": whole}, "")
 
 
 def nms(

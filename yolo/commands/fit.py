@@ -12,9 +12,11 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from yolo.data.datamodule import YOLODataModule
 from yolo.detector import Detector
+from yolo.errors import UserError
 from yolo.evaluation.draw import contact_sheet
+from yolo.evaluation.evaluator import METRIC_NAMES
 from yolo.evaluation.table import print_metrics
-from yolo.lightning_output import quiet
+from yolo.lightning_output import options_at_fault, quiet
 from yolo.models.checkpoint import read_checkpoint
 from yolo.options import SentenceErrors
 from yolo.shipped_configs import resolve_configs
@@ -23,6 +25,8 @@ from yolo.training.callbacks import BestCheckpoint, EMACallback, TrainingSummary
 from yolo.training.module import YOLOModule
 
 SHEET_IMAGES = 16
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+LOGGED = tuple(f"val/{name}" for name in METRIC_NAMES)
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": 500,
@@ -68,7 +72,8 @@ class FitCLI(LightningCLI):
 
     def fit(self, model: YOLOModule, **kwargs: Any) -> None:
         """Train; a checkpoint to resume from is read as plain tensors."""
-        if kwargs.get("ckpt_path") not in (None, "last", "best"):
+        _refuse(self.trainer)
+        if kwargs.get("ckpt_path") is not None:
             read_checkpoint(kwargs["ckpt_path"])
         self.trainer.fit(model, weights_only=True, **kwargs)
 
@@ -80,17 +85,41 @@ class FitCLI(LightningCLI):
             return
         metrics = {n.removeprefix("val/"): v for n, v in checkpoint.best_metrics.items() if n.startswith("val/")}
         print_metrics(f"best epoch: {checkpoint.best_epoch}", metrics)
-        sheet = best.parent.parent / "predictions.jpg"
-        write_sheet(best, self.datamodule, sheet)
-        for label, path in {"checkpoint": best, "metrics": sheet.with_name("metrics.csv"), "pictures": sheet}.items():
-            print(f"{label + ':':<12}{path}")
+        run = Path(self.trainer.log_dir or best.parent)
+        sheet = run / "predictions.jpg"
+        detector = Detector.load(best, loader=self.datamodule.image_loader, device=self.model.device)
+        write_sheet(detector, self.datamodule, sheet)
+        for label, path in {"checkpoint": best, "metrics": run / "metrics.csv", "pictures": sheet}.items():
+            if path.is_file():
+                print(f"{label + ':':<12}{path}")
 
 
-def write_sheet(checkpoint: Path, data: YOLODataModule, target: Path) -> None:
+def _refuse(trainer: Trainer) -> None:
+    """UserError for options of the trainer that would leave a run without what a run is for."""
+    if not trainer.loggers:
+        raise UserError("--trainer.logger=false leaves the run without a folder: choose a logger, such as CSVLogger")
+    if str(trainer.precision) not in PRECISIONS:
+        raise UserError(f"--trainer.precision is {trainer.precision}, expected one of {', '.join(PRECISIONS)}")
+    if trainer.limit_val_batches == 0:
+        raise UserError("--trainer.limit_val_batches=0: without validation there is no best checkpoint")
+    if trainer.val_check_interval not in (None, 1.0):
+        raise UserError(
+            f"--trainer.val_check_interval is {trainer.val_check_interval}: validation follows an epoch, so that "
+            "checkpoints hold the weights it measured; see --trainer.check_val_every_n_epoch"
+        )
+    every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
+    if every is not None and epochs is not None and 0 < epochs < every:
+        raise UserError(f"--trainer.check_val_every_n_epoch is {every}, but there are only {epochs} epochs")
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        monitor = callback.monitor if isinstance(callback, BestCheckpoint | EarlyStopping) else None
+        if monitor is not None and monitor not in LOGGED:
+            raise UserError(f"monitor {monitor!r} is not logged, expected one of {', '.join(LOGGED)}")
+
+
+def write_sheet(detector: Detector, data: YOLODataModule, target: Path) -> None:
     """Draw the detections of the first validation images into one picture."""
     import cv2
 
-    detector = Detector.load(checkpoint, loader=data.image_loader)
     assert data.val is not None
     paths = [record.path for record in data.val.images[:SHEET_IMAGES]]
     drawn = [found.plot() for found in detector.predict(paths)]
@@ -117,4 +146,5 @@ def make_cli(arguments: Sequence[str], *, run: bool = True) -> FitCLI:
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     quiet()
-    make_cli(arguments)
+    with options_at_fault():
+        make_cli(arguments)

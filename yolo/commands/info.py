@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from yolo.errors import require_ranges
 from yolo.options import parse_options
 
 
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     from yolo.models.profile import profile_model
     from yolo.size import as_size
 
+    require_ranges(options, {"classes": (1, 100_000), "class_width": (1, 100_000)}, "")
     profile = asdict(
         profile_model(
             options.model,

@@ -35,6 +35,8 @@ class PredictOptions:
     """Side of the square network input in pixels; the size of the training when left out."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
+    network: str | None = None
+    """Import path of the checkpoint's network, when that is code of your own."""
     draw: bool = True
     """Write a copy of each image with its detections."""
     save_json: bool = False
@@ -51,11 +53,14 @@ def predict(options: PredictOptions) -> None:
     from rich.console import Console
 
     from yolo.detector import Detector
+    from yolo.models.checkpoint import allow_network
 
     images = list_images(options.source)
+    refuse_overwriting(images, options.output)
+    allow_network(options.network)
     detector = Detector.load(options.checkpoint, device=options.device, image_size=options.size)
     options.output.mkdir(parents=True, exist_ok=True)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     entries = []
     results = detector.predict(images, confidence=options.conf, iou=options.iou, max_detections=options.max_det)
     for path, found in zip(images, results, strict=True):
@@ -86,9 +91,23 @@ def list_images(source: Path) -> list[Path]:
     return images
 
 
+def refuse_overwriting(images: Sequence[Path], output: Path) -> None:
+    """UserError when a drawn image would land on the image it was drawn from."""
+    for path in images:
+        target = output / path.name
+        if target.exists() and target.samefile(path):
+            raise UserError(f"{target}: --output is the folder of the source, drawn images would overwrite it")
+
+
 def write_image(target: Path, found: Detections) -> None:
-    """Write the drawn detections in the format of the target's suffix."""
+    """Write the drawn detections in the format of the target's suffix, under that name only when complete."""
     import cv2
 
-    if not cv2.imwrite(str(target), cv2.cvtColor(found.plot(), cv2.COLOR_RGB2BGR)):
-        raise UserError(f"{target}: the image could not be written")
+    partial = target.with_name(f".partial-{target.name}")
+    try:
+        written = cv2.imwrite(str(partial), cv2.cvtColor(found.plot(), cv2.COLOR_RGB2BGR))
+    except cv2.error as error:
+        raise UserError(f"{target}: the drawn image cannot be written in this format ({error.err})") from error
+    if not written:
+        raise UserError(f"{target}: the drawn image cannot be written")
+    partial.replace(target)

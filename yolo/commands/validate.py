@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from argparse import ArgumentParser as PlainParser
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
+from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions
 from yolo.errors import UserError
+from yolo.models.checkpoint import CARD_KEY, allow_network, read_checkpoint
 from yolo.options import add_options, make_parser
+from yolo.shipped_configs import resolve_configs
+
+DEVICES = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 
 PATH_OPTIONS = tuple(f"{split}_{kind}" for split in ("train", "val") for kind in ("images", "ann", "labels", "split"))
 
@@ -42,51 +47,61 @@ class ValidateOptions:
     """auto, cpu, cuda or mps."""
     precision: str | None = None
     """32-true, bf16-mixed or 16-mixed."""
+    network: str | None = None
+    """Import path of the checkpoint's network, when that is code of your own."""
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
-    options, data = parse(arguments)
+    options, data, loader = parse(arguments)
     from yolo.evaluation.table import print_metrics
 
-    metrics = validate(options, data)
-    print_metrics(f"{options.checkpoint} on {data.root} ({data.format})", metrics)
+    metrics = validate(options, data, loader)
+    where = "the embedded dataset" if data.format == "shapes" else data.root
+    print_metrics(f"{options.checkpoint} on {where} ({data.format})", metrics)
 
 
-def parse(arguments: Sequence[str]) -> tuple[ValidateOptions, DataOptions]:
-    """Options of the command and of the data; what is not given comes from `--config`, then from the checkpoint."""
-    from yolo.models.checkpoint import CARD_KEY, read_checkpoint
+def parse(arguments: Sequence[str]) -> tuple[ValidateOptions, DataOptions, ImageLoader | None]:
+    """Options of the command and the data, and a loader of the user's own.
 
+    What is not given comes from `--config`, then from the checkpoint.
+    """
+    arguments = resolve_configs(arguments)
     parser = make_parser("validate", (ValidateOptions.__doc__ or "").strip())
     add_options(parser, ValidateOptions)
     parser.add_class_arguments(DataOptions, "data", instantiate=False)
-    early = PlainParser(add_help=False)
+    parser.add_argument(
+        "--data.image_loader", type=ImageLoader | None, default=None, help="Reads images; null for the usual loader."
+    )
+    early = PlainParser(add_help=False, allow_abbrev=False)
     early.add_argument("--checkpoint")
     early.add_argument("--config")
-    known, _ = early.parse_known_args(list(arguments))
+    known, _ = early.parse_known_args(arguments)
     if known.checkpoint:
         stored = read_checkpoint(known.checkpoint)[CARD_KEY]["config"]["data"]
         given = {item.partition("=")[0] for item in arguments}
-        if given & {"--data.root", "--data.format"}:  # another dataset: the old paths mean nothing in it
+        if given & {"--config", "--data.root", "--data.format"}:  # another dataset: the old paths mean nothing in it
             stored = {name: value for name, value in stored.items() if name not in PATH_OPTIONS}
         parser.set_defaults(_prefixed(stored))
     if known.config:
         parser.set_defaults(_prefixed(_data_section(Path(known.config))))
-    parsed = parser.parse_args(list(arguments))
-    data = DataOptions(**parsed.pop("data").as_dict())
-    return ValidateOptions(**parsed.as_dict()), data
+    parsed = parser.instantiate_classes(parser.parse_args(arguments)).as_dict()
+    values = parsed.pop("data")
+    loader = values.pop("image_loader")
+    return ValidateOptions(**parsed), DataOptions(**values), loader
 
 
-def validate(options: ValidateOptions, data: DataOptions) -> dict[str, float]:
+def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | None = None) -> dict[str, float]:
     """Metrics of the checkpoint on the validation split."""
     from lightning.pytorch import Trainer
 
     from yolo.data.datamodule import YOLODataModule
-    from yolo.lightning_output import quiet
+    from yolo.lightning_output import options_at_fault, quiet
     from yolo.size import as_size
     from yolo.training.module import YOLOModule
 
     quiet()
+    allow_network(options.network)
     overrides = {
         "image_size": as_size(options.size) if options.size is not None else None,
         "nms_val_conf_threshold": options.conf,
@@ -97,17 +112,23 @@ def validate(options: ValidateOptions, data: DataOptions) -> dict[str, float]:
     given = {name: value for name, value in overrides.items() if value is not None}
     module = YOLOModule.from_checkpoint(options.checkpoint, **given)
     assert module.card is not None
-    datamodule = YOLODataModule(image_size=module.image_size, **asdict(data))
-    trainer = Trainer(
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        accelerator="gpu" if options.device == "cuda" else options.device,
-        precision=cast(Any, options.precision or module.card.config["trainer"]["precision"]),
-        devices=1,
-    )
+    trained = module.card.config["trainer"]
+    datamodule = YOLODataModule(image_size=module.image_size, image_loader=loader, **asdict(data))
+    if loader is None and not trained["image_loader"].startswith("yolo."):
+        raise UserError(f"trained with {trained['image_loader']}: name a loader by --data.image_loader")
+    if options.device not in DEVICES:
+        raise UserError(f"--device is {options.device!r}, expected one of {', '.join(DEVICES)}")
+    with options_at_fault():
+        trainer = Trainer(
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            accelerator=DEVICES[options.device],
+            precision=cast(Any, options.precision or trained["precision"]),
+            devices=1,
+        )
     trainer.validate(module, datamodule=datamodule, verbose=False)
     assert module.metrics is not None
     return module.metrics.as_dict()
@@ -123,7 +144,11 @@ def _data_section(path: Path) -> Mapping[str, Any]:
     section = config.get("data") if isinstance(config, dict) else None
     if not isinstance(section, dict):
         raise UserError(f"{path}: expected a mapping with a section `data`")
-    return section
+    known = {item.name for item in fields(DataOptions)} | {"image_loader", "image_size", "seed"}
+    unknown = sorted(set(section) - known)
+    if unknown:
+        raise UserError(f"{path}: unknown option data.{unknown[0]}")
+    return {name: value for name, value in section.items() if name not in ("image_size", "seed")}
 
 
 def _prefixed(section: Mapping[str, Any]) -> dict[str, Any]:

@@ -119,6 +119,8 @@ class YOLODataModule(L.LightningDataModule):
         if self.val is None:
             raise RuntimeError("no validation data: call setup() first")
         rank, world_size = self._rank_and_world_size()
+        if len(self.val.images) < world_size:
+            raise UserError(f"{len(self.val.images)} validation images are too few for {world_size} processes")
         indices = range(rank, len(self.val.images), world_size)
         return self._loader(self._dataset(self.val, None), indices, drop_last=False)
 

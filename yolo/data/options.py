@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from yolo.boxes.letterbox import LetterboxMode
-from yolo.errors import UserError
+from yolo.errors import require_ranges
 
 BadLabelPolicy = Literal["error", "skip"]
 Split = Literal["train", "val"]
@@ -120,8 +120,4 @@ class DataOptions(AugmentOptions, SourceOptions):
     """Where an image of another shape sits inside the input: centre, or top left corner."""
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                bound = f"between {low} and {high}" if high != float("inf") else f"at least {low}"
-                raise UserError(f"data.{name} is {value}, expected a value {bound}")
+        require_ranges(self, _RANGES, "data.")

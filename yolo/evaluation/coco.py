@@ -107,12 +107,12 @@ class CocoEvaluation:
     @cached_property
     def class_ap(self) -> Floats:
         """AP50-95 of every class [C]; NaN for a class without ground truth."""
-        return self._mean_precision(slice(None))
-
-    @cached_property
-    def class_ap50(self) -> Floats:
-        """AP50 of every class [C]; NaN for a class without ground truth."""
-        return self._mean_precision(slice(0, 1))
+        accumulated = self._eval.eval
+        assert accumulated is not None
+        mean = accumulated["precision"][:, :, :, 0, -1].mean(
+            axis=(0, 1)
+        )  # [10 IoUs, 101 recalls, C], all areas, 100 dets
+        return np.where(mean < 0, np.nan, mean)
 
     @cached_property
     def class_counts(self) -> Ints:
@@ -132,13 +132,6 @@ class CocoEvaluation:
         rows = np.fromiter(status.keys(), np.int64, len(status)) - 1
         verdict[rows] = np.fromiter((value == "tp" for value in status.values()), np.int64, len(status))
         return verdict
-
-    def _mean_precision(self, thresholds: slice) -> Floats:
-        accumulated = self._eval.eval
-        assert accumulated is not None
-        precision = accumulated["precision"][thresholds, :, :, 0, -1]  # [T, 101 recalls, C], all areas, 100 dets
-        mean = precision.mean(axis=(0, 1))
-        return np.where(mean < 0, np.nan, mean)
 
 
 def _xyxy_to_corner_size(boxes: Floats) -> Floats:

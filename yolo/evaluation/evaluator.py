@@ -13,6 +13,8 @@ from yolo.data.annotations import AnnotatedImage
 from yolo.evaluation.coco import CocoEvaluation, Detections, GroundTruth
 from yolo.evaluation.operating_point import OperatingPoint, operating_point
 
+METRIC_NAMES = ("mAP", "mAP50", "mAP75", "AR100", "precision", "recall", "f1")
+
 
 @dataclass(frozen=True)
 class Metrics:
@@ -24,15 +26,8 @@ class Metrics:
     def as_dict(self) -> dict[str, float]:
         """Flat names and values as they are logged; -1 where the ground truth does not define one."""
         summary = self.evaluation.summary
-        return {
-            "mAP": summary["AP"],
-            "mAP50": summary["AP50"],
-            "mAP75": summary["AP75"],
-            "AR100": summary["AR100"],
-            "precision": self.point.precision,
-            "recall": self.point.recall,
-            "f1": self.point.f1,
-        }
+        averages = (summary[key] for key in ("AP", "AP50", "AP75", "AR100"))
+        return dict(zip(METRIC_NAMES, (*averages, self.point.precision, self.point.recall, self.point.f1), strict=True))
 
 
 class Evaluator:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 def print_metrics(title: str, metrics: Mapping[str, float]) -> None:
     """One row per metric, six decimals: `fit` and `validate` print the same number the same way."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     table = Table(show_header=False)
     table.add_column("metric")
     table.add_column("value", justify="right")

@@ -2,7 +2,8 @@
 
 Feng et al., TOOD: Task-aligned One-stage Object Detection, arXiv 2108.07755. An anchor suits a target by
 
-    metric = class probability ** alpha * overlap ** beta        (overlap: CIoU of its predicted box with the target)
+    metric = class probability ** alpha * overlap ** beta
+    overlap = max(CIoU of its predicted box with the target, 0.01)        (the paper has no floor: see OVERLAP_FLOOR)
 
 and every target takes its `topk` best anchors among those whose centre lies inside it. Three rules complete this, so
 that no target is lost: a target without an anchor inside takes the nearest one; an anchor wanted by several targets
@@ -134,7 +135,7 @@ class _Batch:
         self.num_targets = len(candidates.targets)
         self.points = candidates.points
         self.images, self.classes = candidates.targets[:, :2].T.long()
-        # Coordinates apart, `[4, N]`: pairs gathered from them lie contiguous, which CIoU computes 1.5 times faster.
+        # Coordinates apart, `[4, N]`: pairs gathered from them lie contiguous, which CIoU computes faster.
         self.targets = candidates.targets[:, 2:].T.contiguous()
         self.boxes = boxes.flatten(0, 1).T.contiguous()
         self.logits = class_logits.flatten()

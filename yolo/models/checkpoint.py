@@ -7,6 +7,7 @@ It is always read with `weights_only=True`: tensors, containers and numbers, not
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -36,6 +37,11 @@ class NetworkSpec:
     args: dict[str, Any] = field(default_factory=dict)
     """Constructor options of a network given by import path."""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether building it imports no module that is not imported yet."""
+        return "." not in self.name or self.name.rpartition(".")[0] in sys.modules
+
     def constructor(self) -> Callable[..., DetectionModel]:
         """What builds the network from `num_classes`. UserError when the name means nothing."""
         if "." in self.name:
@@ -45,8 +51,12 @@ class NetworkSpec:
         return partial(build_model, self.name, class_width=self.class_width)
 
     def build(self, num_classes: int) -> DetectionModel:
-        """The network with random weights."""
-        return self.constructor()(num_classes=num_classes)
+        """The network with random weights. UserError when its constructor refuses the options."""
+        constructor = self.constructor()
+        try:
+            return constructor(num_classes=num_classes)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"network {self.name!r} cannot be built: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -94,9 +104,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling foreign bytes can raise anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"{path}: not a readable checkpoint (damaged, or it holds more than tensors): {reason}"
+            f"{path}: not a readable checkpoint: it is damaged or something else, or it holds more than tensors and "
+            "numbers, which is never loaded because it could run code"
         ) from error
     if not isinstance(contents, dict) or CARD_KEY not in contents or "state_dict" not in contents:
         found = f"keys {sorted(map(str, contents))[:6]}" if isinstance(contents, dict) else type(contents).__name__
@@ -111,6 +121,11 @@ def load_model(path: str | Path) -> tuple[DetectionModel, ModelCard]:
     """The network of a checkpoint in eval mode, with the weights that validation measured, and its card."""
     contents = read_checkpoint(path)
     card = ModelCard.from_dict(contents[CARD_KEY])
+    if not card.network.is_known:
+        raise UserError(
+            f"{path}: its network {card.network.name!r} is code of your own, which a checkpoint may not import by "
+            "itself: name it with --network, or import its module before Detector.load"
+        )
     model = card.network.build(len(card.class_names))
     weights = {
         name.removeprefix(WEIGHTS_PREFIX): tensor
@@ -126,11 +141,17 @@ def load_model(path: str | Path) -> tuple[DetectionModel, ModelCard]:
     return model.eval(), card
 
 
+def allow_network(import_path: str | None) -> None:
+    """Import the module of a network of one's own, so that checkpoints may name it. UserError when it cannot be."""
+    if import_path is not None:
+        NetworkSpec(import_path).constructor()
+
+
 def _network_class(import_path: str) -> type[DetectionModel]:
     module_name, _, class_name = import_path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         known = ", ".join(MODELS)
         raise UserError(f"network {import_path!r} cannot be imported ({error}); built in are {known}") from error
     if not (isinstance(found, type) and issubclass(found, DetectionModel)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch.optim import Optimizer
 from yolo.boxes.nms import NMSOptions
 from yolo.data.batch import Batch
 from yolo.data.datamodule import YOLODataModule
-from yolo.errors import UserError
+from yolo.errors import UserError, require_ranges
 from yolo.evaluation.evaluator import Evaluator, Metrics
 from yolo.inference import detect, lay_out, to_network_input
 from yolo.losses.detection import DetectionLoss, LossOptions
@@ -39,12 +40,46 @@ class ValidationOptions:
     """Confidence at which precision, recall and F1 are reported."""
 
 
+_POSITIVE = (1e-12, float("inf"))
+_NOT_NEGATIVE = (0, float("inf"))
+_RANGES: dict[str, tuple[float, float]] = {
+    "learning_rate": _POSITIVE,
+    "backbone_lr_scale": _NOT_NEGATIVE,
+    "head_lr_scale": _NOT_NEGATIVE,
+    "momentum": (0, 1),
+    "weight_decay": _NOT_NEGATIVE,
+    "lion_smoothness": _POSITIVE,
+    "lr_min_factor": (0, 1),
+    "step_size": (1, float("inf")),
+    "step_gamma": (0, 1),
+    "one_cycle_pct_start": (0, 0.99),
+    "one_cycle_div_factor": _POSITIVE,
+    "one_cycle_final_div_factor": _POSITIVE,
+    "warmup_epochs": _NOT_NEGATIVE,
+    "warmup_momentum": (0, 1),
+    "warmup_bias_lr": _NOT_NEGATIVE,
+    "box_loss_weight": _NOT_NEGATIVE,
+    "cls_loss_weight": _NOT_NEGATIVE,
+    "dfl_loss_weight": _NOT_NEGATIVE,
+    "auxiliary_loss_weight": _NOT_NEGATIVE,
+    "cls_pos_weight": _POSITIVE,
+    "assigner_topk": (1, float("inf")),
+    "nms_val_conf_threshold": (0, 1),
+    "nms_iou_threshold": (0, 1),
+    "nms_max_detections": (1, float("inf")),
+    "conf_prod": (0, 1),
+}
+
+
 @dataclass(frozen=True)
 class ModuleOptions(LossOptions, OptimizerOptions, ScheduleOptions, ValidationOptions):
     """Every training option of the model section."""
 
     channels_last: bool = True
-    """Memory layout of weights and activations; about 1.3x faster on CPU and on tensor cores, same results."""
+    """Memory layout of weights and activations that convolutions are fastest in, on CPUs and on tensor cores."""
+
+    def __post_init__(self) -> None:
+        require_ranges(self, _RANGES, "model.")
 
 
 class YOLOModule(LightningModule):
@@ -100,6 +135,10 @@ class YOLOModule(LightningModule):
         if self.card is None:
             self.card = self._make_card(data)
             self.model = self.network.build(len(self.card.class_names))
+        if self.card.letterbox != data.options.letterbox:
+            raise UserError(
+                f"data.letterbox is {data.options.letterbox!r}, the checkpoint was trained with {self.card.letterbox!r}"
+            )
         if self.card.class_names != tuple(data.class_names):
             raise UserError(_differ("dataset", data.class_names, "checkpoint", self.card.class_names))
         lay_out(self.model, self.options.channels_last)
@@ -119,7 +158,7 @@ class YOLOModule(LightningModule):
             config={
                 "model": asdict(self.options),
                 "data": asdict(data.options),
-                "trainer": {"precision": str(self.trainer.precision)},
+                "trainer": {"precision": str(self.trainer.precision), "image_loader": _class_path(data.image_loader)},
             },
         )
 
@@ -143,7 +182,8 @@ class YOLOModule(LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         """The optimiser; its rates are set by the schedule at every step."""
-        return build_optimizer(self.model, self.options)
+        # A fused optimiser would unscale gradients itself, which clipping in mixed precision must do before it.
+        return build_optimizer(self.model, self.options, fused=str(self.trainer.precision).startswith("32"))
 
     def on_validation_epoch_start(self) -> None:
         """Start an empty evaluation."""
@@ -173,6 +213,11 @@ class YOLOModule(LightningModule):
         """Refuse to resume from a checkpoint of another network or of other classes."""
         assert self.card is not None
         stored = ModelCard.from_dict(checkpoint[CARD_KEY])
+        optimizer = stored.config["model"]["optimizer"]
+        if optimizer != self.options.optimizer:
+            raise UserError(
+                f"the checkpoint was trained with {optimizer}, --model.optimizer is {self.options.optimizer}"
+            )
         if stored.network != self.network:
             raise UserError(f"the checkpoint holds the network {stored.network}, the run is for {self.network}")
         if stored.class_names != self.card.class_names:
@@ -188,10 +233,9 @@ class YOLOModule(LightningModule):
         epochs = self.trainer.max_epochs
         if not epochs or epochs < 1:
             raise UserError(f"--trainer.max_epochs is {epochs}, the schedule needs a number of epochs of at least 1")
-        steps = self.trainer.estimated_stepping_batches
-        return Schedule(
-            self.options, self.options.learning_rate, self.options.momentum, max(int(steps) // epochs, 1), epochs
-        )
+        total = int(self.trainer.estimated_stepping_batches)  # knows of max_steps; sets the number of batches
+        per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        return Schedule(self.options, self.options.learning_rate, self.options.momentum, max(per_epoch, 1), total)
 
 
 def _differ(one: str, names: Sequence[str], other: str, other_names: Sequence[str]) -> str:
@@ -199,6 +243,10 @@ def _differ(one: str, names: Sequence[str], other: str, other_names: Sequence[st
         f"the {one} has {len(names)} classes ({', '.join(names[:5])}, ...), "
         f"the {other} {len(other_names)} ({', '.join(other_names[:5])}, ...); they must be the same in the same order"
     )
+
+
+def _class_path(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def _world_size() -> int:

@@ -68,13 +68,13 @@ def _role(module: nn.Module, name: str) -> Role:
     return "norm" if isinstance(module, norms) else "weight"
 
 
-def build_optimizer(model: DetectionModel, options: OptimizerOptions) -> Optimizer:
-    """The optimiser of `options` over the trainable parameters of `model`."""
+def build_optimizer(model: DetectionModel, options: OptimizerOptions, *, fused: bool = True) -> Optimizer:
+    """The optimiser of `options` over the trainable parameters of `model`; `fused` does a step in one kernel."""
     groups, lr = parameter_groups(model, options), options.learning_rate
     if options.optimizer == "sgd":
-        return SGD(groups, lr=lr, momentum=options.momentum, nesterov=True, fused=True)
+        return SGD(groups, lr=lr, momentum=options.momentum, nesterov=True, fused=fused)
     if options.optimizer == "adamw":
-        return AdamW(groups, lr=lr, betas=options.adamw_betas, fused=True)
+        return AdamW(groups, lr=lr, betas=options.adamw_betas, fused=fused)
     return Lion(groups, lr=lr, betas=options.lion_betas, smoothness=options.lion_smoothness)
 
 

@@ -46,7 +46,7 @@ class Rates(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Rates at every optimiser step of a run of `epochs` x `steps_per_epoch` steps.
+    """Rates at every optimiser step of a run of `total_steps` steps.
 
     With s = step, S = total steps, W = warm-up steps and r(s) the curve of the chosen shape:
     lr = r(s) w, bias_lr = b (1 - w) + r(s) w, momentum = m0 (1 - w) + m w, where w = min((s + 1) / W, 1).
@@ -56,7 +56,7 @@ class Schedule:
     learning_rate: float
     momentum: float
     steps_per_epoch: int
-    epochs: int
+    total_steps: int
 
     def __call__(self, step: int) -> Rates:
         """Rates of the update number `step`, counted from 0."""
@@ -76,7 +76,7 @@ class Schedule:
     def _curve(self, step: int) -> float:
         """Fraction of `learning_rate` at `step`, warm-up left out."""
         options = self.options
-        progress = min(step / max(self.steps_per_epoch * self.epochs, 1), 1.0)
+        progress = min(step / max(self.total_steps, 1), 1.0)
         if options.lr_scheduler == "cosine":
             return _anneal(1.0, options.lr_min_factor, progress)
         if options.lr_scheduler == "linear":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,25 @@ def test_a_resumed_run_in_a_new_folder_remembers_the_best(tmp_path: Path) -> Non
     train(tmp_path / "b", scores, BestCheckpoint(save_top_k=2), ckpt_path=tmp_path / "a/checkpoints/last.ckpt")
     names = {path.name: epoch_of(path) for path in (tmp_path / "b" / "checkpoints").iterdir()}
     assert names == {"best.ckpt": 2, "epoch002-mAP0.5000.ckpt": 2, "epoch004-mAP0.3000.ckpt": 4, "last.ckpt": 4}
+
+
+def test_resuming_from_an_older_checkpoint_does_not_take_a_later_best(tmp_path: Path) -> None:
+    scores = [0.1, 0.2, 0.9, 0.3]
+    train(tmp_path / "a", scores, BestCheckpoint(save_top_k=3), epochs=3)
+    older = tmp_path / "a/checkpoints/epoch002-mAP0.2000.ckpt"
+    callback = BestCheckpoint(save_top_k=3)
+    train(tmp_path / "b", [0.1, 0.2, 0.05, 0.06], callback, ckpt_path=older)
+    assert epoch_of(tmp_path / "b/checkpoints/best.ckpt") == callback.best_epoch == 2
+
+
+def test_a_best_that_is_gone_is_forgotten(tmp_path: Path) -> None:
+    train(tmp_path / "a", [0.9, 0.1], BestCheckpoint(save_top_k=1), epochs=2)
+    last = tmp_path / "last.ckpt"
+    shutil.copy(tmp_path / "a/checkpoints/last.ckpt", last)
+    shutil.rmtree(tmp_path / "a")
+    callback = BestCheckpoint(save_top_k=1)
+    train(tmp_path / "b", [0.9, 0.1, 0.3], callback, ckpt_path=last)
+    assert epoch_of(tmp_path / "b/checkpoints/best.ckpt") == callback.best_epoch == 3
 
 
 def test_unknown_metric(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -69,7 +70,29 @@ def test_average_follows_the_closed_form_and_validation_sees_it(tmp_path) -> Non
 
 
 def test_first_update_keeps_the_documented_share() -> None:
-    assert 0.9999 * (1 - math.exp(-1 / 2000)) == pytest.approx(4.998e-4, rel=1e-3)
+    model, ema = Line(), EMACallback()
+    trainer = SimpleNamespace(global_step=0)
+    ema.on_fit_start(trainer, model)
+    start = model.model[0].weight.detach().clone()
+    with torch.no_grad():
+        model.model[0].weight += 1
+    trainer.global_step = 1
+    ema.on_train_batch_end(trainer, model)
+    ema.on_validation_start(trainer, model)
+    kept = 1 - (model.model[0].weight - start).mean().item()
+    assert kept == pytest.approx(4.998e-4, rel=1e-2)
+
+
+def test_resuming_without_the_average_goes_on_from_the_training_weights(tmp_path) -> None:
+    first = Line()
+    train(tmp_path, EMACallback(decay=0.9, tau=5), first).save_checkpoint(tmp_path / "a.ckpt")
+    second = Line()
+    trainer = Trainer(
+        default_root_dir=tmp_path, max_epochs=2, accelerator="cpu", logger=False, enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=False, callbacks=[EMACallback(enabled=False)],
+    )  # fmt: skip
+    trainer.fit(second, ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+    assert torch.equal(second.model[0].weight, first.model[0].weight)
 
 
 def test_one_update_per_optimiser_step_when_batches_are_accumulated(tmp_path) -> None:

@@ -77,7 +77,7 @@ def _span(scale: float, shift: float, window: tuple[float, float], source: int, 
 
 
 def _paste(picture: Image, image: Image, tile: Tile) -> Tile | None:
-    """Resize into place: several times faster than a warp, and exact because size and offset are whole pixels."""
+    """Resize into place: faster than a warp, and exact because size and offset are whole pixels."""
     (scale_x, _, shift_x), (_, scale_y, shift_y), _ = tile.matrix.tolist()
     x1, y1, x2, y2 = tile.window.tolist()
     x = _span(scale_x, shift_x, (x1, x2), image.shape[1], picture.shape[1])

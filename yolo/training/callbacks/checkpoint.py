@@ -6,16 +6,20 @@ resumed run gets a new folder; a run that is to be resumed exactly needs neither
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import shutil
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from yolo.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
@@ -56,19 +60,29 @@ class BestCheckpoint(Checkpoint):
     @property
     def best_path(self) -> Path | None:
         """`best.ckpt` of this run, None before the first validation."""
-        return self.folder / BEST if (self.folder / BEST).is_file() else None
+        return self.folder / BEST if self.best_epoch and (self.folder / BEST).is_file() else None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose the folder; a resumed run in a new folder takes along what was best so far."""
         previous = self.folder
         run = trainer.log_dir or trainer.default_root_dir
         self.folder = Path(trainer.strategy.broadcast(self.dirpath or os.path.join(run, "checkpoints")))  # noqa: PTH118
-        if not trainer.is_global_zero or not self.kept or previous == self.folder:
+        if self.kept and previous != self.folder.absolute():
+            self._take_along(previous, copy=trainer.is_global_zero)
+
+    def _take_along(self, previous: Path, *, copy: bool) -> None:
+        """Copy what was best from another folder. A best that is gone, or was replaced by a later one, is forgotten."""
+        present = [name for name in self.kept if (previous / name).is_file()]
+        candidates = [previous / name for name in (*present, BEST) if (previous / name).is_file()]
+        best = next((path for path in candidates if _epoch(path) == self.best_epoch), None)
+        if best is None:
+            logger.warning("%s: the best checkpoint so far is not there, the best counts from now on", previous)
+            self.kept, self.best_epoch, self.best_metrics = {}, 0, {}
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name in [*self.kept, BEST]:
-            if (previous / name).is_file() and not (self.folder / name).exists():
-                shutil.copy2(previous / name, self.folder / name)
+        if copy:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for source, name in [*((previous / name, name) for name in present), (best, BEST)]:
+                shutil.copy2(source, self.folder / name)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the epoch into the ranking."""
@@ -127,6 +141,11 @@ class BestCheckpoint(Checkpoint):
         dropped = [other for other, _ in ranking if other not in self.kept and other != name]
         names = [name] if name in self.kept and self.save_top_k > 0 else []
         return names + [BEST] * is_best, dropped
+
+
+def _epoch(checkpoint: Path) -> int:
+    """Number of the epoch, counted from 1, after which a checkpoint was written."""
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"]) + 1
 
 
 def _link(source: Path, target: Path) -> None:

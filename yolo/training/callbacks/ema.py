@@ -85,10 +85,12 @@ class EMACallback(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take the average from the checkpoint's weights and give the model back those it trained with."""
-        if self.enabled and TRAINING_WEIGHTS_KEY in checkpoint:
+        if TRAINING_WEIGHTS_KEY not in checkpoint:
+            return
+        if self.enabled:
             averaged = checkpoint["state_dict"]
             self._average = {name: averaged[WEIGHTS_PREFIX + name].clone() for name in _floating(pl_module)}
-            pl_module.load_state_dict(checkpoint[TRAINING_WEIGHTS_KEY])
+        pl_module.load_state_dict(checkpoint[TRAINING_WEIGHTS_KEY])
 
     def state_dict(self) -> dict[str, Any]:
         """The counter that the decay depends on."""

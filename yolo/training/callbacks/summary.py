@@ -55,4 +55,4 @@ class TrainingSummaryCallback(Callback):
 
 def _print(trainer: Trainer, line: str) -> None:
     if trainer.is_global_zero:
-        Console(highlight=False, soft_wrap=True).print(line)
+        Console(highlight=False, soft_wrap=True, markup=False).print(line)
