@@ -75,6 +75,20 @@ def test_the_card_says_what_is_trained() -> None:
     assert len(module.metrics.evaluation.ground_truth.images) == 4
 
 
+def test_the_schedule_ends_where_max_steps_ends_the_run() -> None:
+    module = YOLOModule(TINY, image_size=64, warmup_epochs=2.0)
+    fit(module, data(shapes_train=8), max_epochs=500, max_steps=6, limit_val_batches=0)
+    assert (module.schedule.steps_per_epoch, module.schedule.total_steps) == (2, 6)
+    assert module.schedule(3).lr == pytest.approx(0.01 * module.schedule._curve(3))  # two epochs of warm-up are over
+    assert module.schedule(6).lr == pytest.approx(0.0001)
+
+
+def test_accumulated_batches_are_one_step_of_the_schedule() -> None:
+    module = YOLOModule(TINY, image_size=64)
+    fit(module, data(shapes_train=12), max_epochs=2, accumulate_grad_batches=2, limit_val_batches=0)
+    assert (module.schedule.steps_per_epoch, module.schedule.total_steps) == (2, 4)
+
+
 def test_unknown_network_fails_before_any_data_is_read() -> None:
     with pytest.raises(UserError, match="unknown model 'v9-x'"):
         YOLOModule("v9-x")
