@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.conftest import Run
 from yolo import Detections, Detector
+from yolo.boxes.nms import NMSOptions
 from yolo.errors import UserError
 
 
@@ -43,6 +44,10 @@ def test_result(detector: Detector, picture: np.ndarray) -> None:
     assert set(found.names) <= set(detector.class_names)
     assert found.plot().shape == picture.shape
     assert found.to_dicts()[0]["name"] == found.names[0]
+
+
+def test_thresholds_come_from_the_checkpoint_unless_given(detector: Detector) -> None:
+    assert detector._nms(confidence=None, iou=0.3, max_detections=None) == NMSOptions(0.25, 0.3, 300)
 
 
 def test_deployed_network_has_no_training_parts(detector: Detector) -> None:

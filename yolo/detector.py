@@ -127,17 +127,30 @@ class Detector:
         return self.card.class_names
 
     def __call__(
-        self, source: Source, *, confidence: float = 0.25, iou: float = 0.65, max_detections: int = 300
+        self,
+        source: Source,
+        *,
+        confidence: float | None = None,
+        iou: float | None = None,
+        max_detections: int | None = None,
     ) -> Detections:
-        """Detect in one image: a path, an RGB uint8 array [H, W, 3] or a PIL image."""
+        """Detect in one image: a path, an RGB uint8 array [H, W, 3] or a PIL image.
+
+        Thresholds that are not given are those the checkpoint was trained with: 0.25, 0.65 and 300 unless changed.
+        """
         return next(self.predict([source], confidence=confidence, iou=iou, max_detections=max_detections))
 
     @torch.inference_mode()
     def predict(
-        self, sources: Sequence[Source], *, confidence: float = 0.25, iou: float = 0.65, max_detections: int = 300
+        self,
+        sources: Sequence[Source],
+        *,
+        confidence: float | None = None,
+        iou: float | None = None,
+        max_detections: int | None = None,
     ) -> Iterator[Detections]:
         """Detect in many images, one after the other, yielding each result as it is ready."""
-        options = NMSOptions(confidence, iou, max_detections)
+        options = self._nms(confidence=confidence, iou=iou, max_detections=max_detections)
         for source in sources:
             path = Path(source) if isinstance(source, str | Path) else None
             image = self.loader(path) if path is not None else _as_rgb(source)
@@ -149,6 +162,12 @@ class Detector:
             yield Detections(
                 found[:, :4], found[:, 4], found[:, 5].astype(np.int64), self.class_names, size, image, path
             )
+
+    def _nms(self, **given: float | None) -> NMSOptions:
+        trained = self.card.config["model"]
+        names = {"confidence": "conf_threshold", "iou": "iou_threshold", "max_detections": "max_detections"}
+        values = {name: trained[f"nms_{option}"] for name, option in names.items()}
+        return NMSOptions(**(values | {name: value for name, value in given.items() if value is not None}))
 
 
 def _pick_device(device: str | torch.device | None) -> torch.device:

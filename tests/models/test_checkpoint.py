@@ -28,6 +28,7 @@ class TinyNetwork(DetectionModel):
 CARD = ModelCard(
     network=NetworkSpec("v9-t", class_width=64),
     class_names=("cat", "dog"),
+    dataset_names=("c", "d"),
     category_ids=(3, 17),
     image_size=(64, 96),
     letterbox="corner",

@@ -94,6 +94,17 @@ def test_unknown_network_fails_before_any_data_is_read() -> None:
         YOLOModule("v9-x")
 
 
+def test_names_can_be_replaced() -> None:
+    names = ["a", "b", "c", "d", "e"]
+    module = YOLOModule(TINY, image_size=64, class_names=names)
+    fit(module, data(), max_epochs=1, limit_train_batches=1, limit_val_batches=1)
+    assert module.card is not None
+    assert module.card.class_names == tuple(names)
+    assert module.card.dataset_names == ("circle", "square", "triangle", "cross", "ring")
+    with pytest.raises(UserError, match="class_names has 1 names, the dataset 5 classes"):
+        fit(YOLOModule(TINY, image_size=64, class_names=["a"]), data(), max_epochs=1)
+
+
 def test_number_of_classes_must_agree() -> None:
     with pytest.raises(UserError, match="num_classes is 2, but the dataset has"):
         fit(YOLOModule(TINY, num_classes=2, image_size=64), data(), max_epochs=1)

@@ -25,12 +25,12 @@ class PredictOptions:
     """Image, or folder of images."""
     output: Path = Path("results")
     """Folder for the drawn images and predictions.json."""
-    conf: float = 0.25
-    """Lowest score of a detection."""
-    iou: float = 0.65
-    """Boxes of one class overlapping more than this are duplicates."""
-    max_det: int = 300
-    """Most detections per image."""
+    conf: float | None = None
+    """Lowest score of a detection; the checkpoint's (0.25 unless trained with another) when left out."""
+    iou: float | None = None
+    """Boxes of one class overlapping more than this are duplicates; the checkpoint's (usually 0.65) when left out."""
+    max_det: int | None = None
+    """Most detections per image; the checkpoint's (usually 300) when left out."""
     size: int | None = None
     """Side of the square network input in pixels; the size of the training when left out."""
     device: str = "auto"

@@ -65,12 +65,15 @@ class ModelCard:
 
     network: NetworkSpec
     class_names: tuple[str, ...]
+    """Names shown to people."""
     category_ids: tuple[int, ...]
     """COCO category id of every class, for results files."""
     image_size: tuple[int, int]
     """(height, width) the network was trained at."""
     letterbox: LetterboxMode
     """Placement of the image inside the network's input, part of the weights' meaning."""
+    dataset_names: tuple[str, ...] = ()
+    """Names in the dataset, where `class_names` renames them; what another dataset is compared with."""
     config: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Options of the run by section (`model`, `data`, `trainer`), the defaults of `yolo validate`."""
     version: int = CARD_VERSION
@@ -86,6 +89,7 @@ class ModelCard:
         return cls(
             network=NetworkSpec(**values.pop("network")),
             class_names=tuple(values.pop("class_names")),
+            dataset_names=tuple(values.pop("dataset_names")),
             category_ids=tuple(values.pop("category_ids")),
             image_size=tuple(values.pop("image_size")),
             **values,

@@ -27,9 +27,11 @@ from yolo.training.schedule import Schedule, ScheduleOptions
 
 
 @dataclass(frozen=True)
-class ValidationOptions:
-    """Detections that validation measures."""
+class ThresholdOptions:
+    """What counts as a detection."""
 
+    nms_conf_threshold: float = 0.25
+    """Lowest score of a detection when the checkpoint is used for predicting."""
     nms_val_conf_threshold: float = 0.001
     """Lowest score of a detection that enters the metrics."""
     nms_iou_threshold: float = 0.65
@@ -64,6 +66,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "auxiliary_loss_weight": _NOT_NEGATIVE,
     "cls_pos_weight": _POSITIVE,
     "assigner_topk": (1, float("inf")),
+    "nms_conf_threshold": (0, 1),
     "nms_val_conf_threshold": (0, 1),
     "nms_iou_threshold": (0, 1),
     "nms_max_detections": (1, float("inf")),
@@ -72,7 +75,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 
 @dataclass(frozen=True)
-class ModuleOptions(LossOptions, OptimizerOptions, ScheduleOptions, ValidationOptions):
+class ModuleOptions(LossOptions, OptimizerOptions, ScheduleOptions, ThresholdOptions):
     """Every training option of the model section."""
 
     channels_last: bool = True
@@ -92,6 +95,7 @@ class YOLOModule(LightningModule):
         class_width: hidden width of the class branch; null takes the published one.
         network_args: constructor options of a network given by import path.
         num_classes: number of classes; null takes it from the dataset, a number must agree with it.
+        class_names: names to show instead of the dataset's, in the same order.
         image_size: input size in pixels, one number or height and width, multiples of 32.
         kwargs: fields of ModuleOptions.
     """
@@ -102,6 +106,7 @@ class YOLOModule(LightningModule):
         class_width: int | None = None,
         network_args: dict[str, Any] | None = None,
         num_classes: int | None = None,
+        class_names: list[str] | None = None,
         image_size: int | tuple[int, int] = (640, 640),
         **kwargs: Any,
     ) -> None:
@@ -109,6 +114,7 @@ class YOLOModule(LightningModule):
         self.options = ModuleOptions(**kwargs)
         self.network = NetworkSpec(model_config, class_width, dict(network_args or {}))
         self.num_classes = num_classes
+        self.class_names = class_names
         self.image_size = as_size(image_size)
         self.loss = DetectionLoss(self.options)
         self.card: ModelCard | None = None
@@ -139,8 +145,8 @@ class YOLOModule(LightningModule):
             raise UserError(
                 f"data.letterbox is {data.options.letterbox!r}, the checkpoint was trained with {self.card.letterbox!r}"
             )
-        if self.card.class_names != tuple(data.class_names):
-            raise UserError(_differ("dataset", data.class_names, "checkpoint", self.card.class_names))
+        if self.card.dataset_names != tuple(data.class_names):
+            raise UserError(_differ("dataset", data.class_names, "checkpoint", self.card.dataset_names))
         lay_out(self.model, self.options.channels_last)
 
     def _make_card(self, data: YOLODataModule) -> ModelCard:
@@ -149,9 +155,13 @@ class YOLOModule(LightningModule):
                 f"--model.num_classes is {self.num_classes}, but the dataset has {len(data.class_names)} classes: "
                 f"{', '.join(data.class_names[:10])}"
             )
+        names = tuple(self.class_names or data.class_names)
+        if len(names) != len(data.class_names):
+            raise UserError(f"--model.class_names has {len(names)} names, the dataset {len(data.class_names)} classes")
         return ModelCard(
             network=self.network,
-            class_names=tuple(data.class_names),
+            class_names=names,
+            dataset_names=tuple(data.class_names),
             category_ids=tuple(data.category_ids),
             image_size=self.image_size,
             letterbox=data.options.letterbox,
@@ -220,8 +230,8 @@ class YOLOModule(LightningModule):
             )
         if stored.network != self.network:
             raise UserError(f"the checkpoint holds the network {stored.network}, the run is for {self.network}")
-        if stored.class_names != self.card.class_names:
-            raise UserError(_differ("dataset", self.card.class_names, "checkpoint", stored.class_names))
+        if stored.dataset_names != self.card.dataset_names:
+            raise UserError(_differ("dataset", self.card.dataset_names, "checkpoint", stored.dataset_names))
 
     @property
     def nms(self) -> NMSOptions:
