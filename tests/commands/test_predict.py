@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from tests.conftest import Run, assert_user_error, run_yolo
+from tests.conftest import TINY_FIT, Run, assert_user_error, run_yolo
+from tests.test_docs import NETWORK
 from yolo import Detector
 from yolo.commands.predict import list_images
 from yolo.errors import UserError
@@ -89,3 +91,16 @@ def test_output_that_is_a_file(tiny_run: Run, images: Path, tmp_path: Path) -> N
 def test_confidence_out_of_range(tiny_run: Run, images: Path) -> None:
     done = run_yolo("predict", "--checkpoint", tiny_run.best, "--source", images, "--conf", "7")
     assert_user_error(done, "confidence is 7", "between 0 and 1")
+
+
+def test_a_network_of_ones_own_must_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "named_network.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = ["--model.model_config=named_network.MyNetwork", '--model.network_args={"width": 4}']
+    assert run_yolo(*TINY_FIT, *own, "--trainer.max_epochs=1", cwd=tmp_path).returncode == 0
+    del sys.modules["named_network"]  # as in a new process
+    command = ["predict", "--checkpoint", "runs/quickstart/version_0/checkpoints/best.ckpt", "--source", "a.jpg"]
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((32, 32, 3), np.uint8))
+    assert_user_error(run_yolo(*command, cwd=tmp_path), "named_network.MyNetwork", "--network")
+    done = run_yolo(*command, "--network", "named_network.MyNetwork", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

@@ -87,6 +87,7 @@ def test_config_of_the_run(tiny_run: Run) -> None:
     ("arguments", "fragments"),
     [
         (["--device", "warp"], ["--device is 'warp'", "auto, cpu, cuda, mps"]),
+        (["--precision", "nonsense"], ["precision", "nonsense"]),
         (["--iou", "65"], ["nms_iou_threshold is 65", "between 0 and 1"]),
         (["--data.letterbox=corner"], ["letterbox is 'corner'", "'center'"]),
         (["--config", "{config}"], ["unknown option data.nonsense"]),

@@ -6,7 +6,7 @@ from argparse import ArgumentParser as PlainParser
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import yaml
 
@@ -45,8 +45,8 @@ class ValidateOptions:
     """Side of the square network input in pixels."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
-    precision: str | None = None
-    """32-true, bf16-mixed or 16-mixed."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None
+    """Arithmetic of the network."""
     network: str | None = None
     """Import path of the checkpoint's network, when that is code of your own."""
 
