@@ -21,7 +21,7 @@ ALLOWED = {
     "evaluation": {"evaluation", "data", "boxes"},
     "training": {"training", "evaluation", "data", "losses", "models", "boxes"},
 }
-OPTIONAL = {"onnx", "onnxruntime", "tensorflow", "transformers", "wandb", "torchvision", "pycocotools", "matplotlib"}
+OPTIONAL = {"onnx", "onnxruntime", "tensorflow", "transformers", "wandb", "torchvision", "pycocotools"}
 
 
 def imported(path: Path) -> set[str]:

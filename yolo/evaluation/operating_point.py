@@ -1,12 +1,31 @@
-"""Precision, recall and F1 at one confidence: what a user of the detector meets, where AP averages over all of them."""
+"""Precision, recall and F1 at confidence thresholds: what a user of the detector meets, where AP averages over them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from yolo.evaluation.coco import CocoEvaluation
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ConfidenceCurves:
+    """Figures of K classes, those in the ground truth, at T confidence thresholds and IoU 0.5."""
+
+    classes: NDArray[np.int64]
+    """[K]"""
+    thresholds: Floats
+    """[T]; a detection counts when it scores at least this."""
+    precision: Floats
+    """[K, T], 0 for a class without a counted detection."""
+    recall: Floats
+    """[K, T]"""
+    f1: Floats
+    """[K, T]"""
 
 
 @dataclass(frozen=True)
@@ -19,22 +38,38 @@ class OperatingPoint:
     f1: float
 
 
+def confidence_curves(evaluation: CocoEvaluation, thresholds: ArrayLike) -> ConfidenceCurves:
+    """Precision, recall and F1 of every class in the ground truth at each of `thresholds` [T]."""
+    thresholds = np.asarray(thresholds, np.float64)
+    found, counts = evaluation.detections, evaluation.class_counts
+    classes = np.flatnonzero(counts)
+
+    def count(verdict: int) -> NDArray[np.int64]:
+        """Detections of this verdict that score at least each threshold, [K, T]."""
+        kept = evaluation.matches == verdict
+        scores = [np.sort(found.scores[kept & (found.classes == c)]) for c in classes]
+        above = [len(s) - np.searchsorted(s, thresholds, side="left") for s in scores]
+        return np.array(above, np.int64).reshape(len(classes), len(thresholds))
+
+    true, false, objects = count(1), count(0), counts[classes, None]
+    return ConfidenceCurves(
+        classes=classes,
+        thresholds=thresholds,
+        precision=true / np.maximum(true + false, 1),
+        recall=true / objects,
+        f1=2 * true / (true + false + objects),
+    )
+
+
 def operating_point(evaluation: CocoEvaluation, confidence: float) -> OperatingPoint:
     """Precision, recall and F1 of detections scoring at least `confidence`.
 
     Each class in the ground truth counts once; a class that was never detected has precision 0. F1 is the mean of the
     classes' F1 values. All three are 0 when there is no ground truth.
     """
-    counts = evaluation.class_counts
-    verdict, classes = evaluation.matches, evaluation.detections.classes
-    confident = evaluation.detections.scores >= confidence
-    true = np.bincount(classes[confident & (verdict == 1)], minlength=len(counts))
-    false = np.bincount(classes[confident & (verdict == 0)], minlength=len(counts))
-    present = counts > 0
-    if not present.any():
+    curves = confidence_curves(evaluation, [confidence])
+    if not len(curves.classes):
         return OperatingPoint(confidence, 0.0, 0.0, 0.0)
-    true, false, counts = true[present], false[present], counts[present]
-    precision = true / np.maximum(true + false, 1)
-    recall = true / counts
-    f1 = 2 * true / (true + false + counts)
-    return OperatingPoint(confidence, float(precision.mean()), float(recall.mean()), float(f1.mean()))
+    return OperatingPoint(
+        confidence, float(curves.precision.mean()), float(curves.recall.mean()), float(curves.f1.mean())
+    )

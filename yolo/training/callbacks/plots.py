@@ -1,0 +1,39 @@
+"""Curves of every validation, in the run's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+@dataclass(frozen=True)
+class PlotOptions:
+    """Pictures of the metrics."""
+
+    save_metrics_plots: bool = True
+    """Draw precision, recall and F1 against confidence, and precision against recall, at every validation."""
+    metrics_plots_dir: str | None = None
+    """Folder of the pictures, in which each epoch gets a folder `epoch_N`; `metrics` in the run's folder when null."""
+
+
+class MetricsPlotsCallback(Callback):
+    """Writes the curves of each validated epoch to `metrics/epoch_N`, N counted from 1 as in the printed lines."""
+
+    def __init__(self, options: PlotOptions) -> None:
+        self.options = options
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw, on one process."""
+        wanted = self.options.save_metrics_plots and trainer.is_global_zero and not trainer.sanity_checking
+        if not wanted or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        from yolo.evaluation.plots import save_curves
+
+        module = cast(Any, pl_module)
+        folder = self.options.metrics_plots_dir or Path(trainer.log_dir or trainer.default_root_dir) / "metrics"
+        save_curves(
+            module.metrics.evaluation, module.card.class_names, Path(folder) / f"epoch_{trainer.current_epoch + 1}"
+        )
