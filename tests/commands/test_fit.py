@@ -172,7 +172,7 @@ def test_bad_labels_are_skipped_and_counted_on_request(tmp_path: Path, caplog: p
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lion"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lion", "muon"])
 def test_reduced_precision(precision: str, optimizer: str, tmp_path: Path) -> None:
     options = [f"--model.model_config={TINY}", f"--model.optimizer={optimizer}", f"--trainer.precision={precision}"]
     done = run_yolo(*TINY_FIT, *options, "--trainer.max_epochs=1", cwd=tmp_path)

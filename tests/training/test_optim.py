@@ -43,7 +43,7 @@ def test_backbone_and_head_are_told_apart() -> None:
         assert all((id(p) in backbone) == name.startswith("backbone") for p in group["params"])
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw", "lion"])
+@pytest.mark.parametrize("kind", ["sgd", "adamw", "lion", "muon"])
 def test_rates_reach_the_right_groups(kind: str) -> None:
     model = build_model("v9-t", 3)
     optimizer = build_optimizer(model, OptimizerOptions(optimizer=kind, backbone_lr_scale=0.5, head_lr_scale=2.0))
@@ -52,7 +52,7 @@ def test_rates_reach_the_right_groups(kind: str) -> None:
         "backbone.bias": 0.35, "backbone.norm": 0.15, "backbone.weight": 0.15,
         "head.bias": 1.4, "head.norm": 0.6, "head.weight": 0.6,
     }  # fmt: skip
-    if kind == "sgd":
+    if kind in ("sgd", "muon"):
         assert {g["momentum"] for g in optimizer.param_groups} == {0.5}
     else:
         assert {g["betas"] for g in optimizer.param_groups} == {(0.9, 0.99 if kind == "lion" else 0.999)}

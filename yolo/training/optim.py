@@ -10,6 +10,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from yolo.models.detection_model import DetectionModel
 from yolo.training.lion import Lion
+from yolo.training.muon import Muon
 from yolo.training.schedule import Rates
 
 Role = Literal["bias", "norm", "weight"]
@@ -19,20 +20,20 @@ Role = Literal["bias", "norm", "weight"]
 class OptimizerOptions:
     """Optimiser."""
 
-    optimizer: Literal["sgd", "adamw", "lion"] = "sgd"
-    """SGD with Nesterov momentum, AdamW, or Lion."""
+    optimizer: Literal["sgd", "adamw", "lion", "muon"] = "sgd"
+    """SGD with Nesterov momentum, AdamW, Lion, or Muon, which learns most from few updates."""
     learning_rate: float = 0.01
-    """Peak learning rate; AdamW wants about a tenth of SGD's, Lion a third of AdamW's or less."""
+    """Peak learning rate; AdamW wants about a tenth of SGD's, Lion a third of AdamW's or less, Muon as much as SGD."""
     backbone_lr_scale: float = 1.0
     """Factor on every rate of the backbone."""
     head_lr_scale: float = 1.0
     """Factor on every rate of all that is not backbone."""
     momentum: float = 0.937
-    """Momentum of SGD after the warm-up."""
+    """Momentum of SGD and Muon after the warm-up."""
     weight_decay: float = 0.0005
     """Decay of convolution weights; biases and normalisation are not decayed."""
     adamw_betas: tuple[float, float] = (0.9, 0.999)
-    """Beta 1 and 2 of AdamW."""
+    """Beta 1 and 2 of AdamW, and of Muon for biases and normalisation."""
     lion_betas: tuple[float, float] = (0.9, 0.99)
     """Beta 1 and 2 of Lion."""
     lion_smoothness: float | None = None
@@ -75,6 +76,8 @@ def build_optimizer(model: DetectionModel, options: OptimizerOptions, *, fused: 
         return SGD(groups, lr=lr, momentum=options.momentum, nesterov=True, fused=fused)
     if options.optimizer == "adamw":
         return AdamW(groups, lr=lr, betas=options.adamw_betas, fused=fused)
+    if options.optimizer == "muon":
+        return Muon(groups, lr=lr, momentum=options.momentum, betas=options.adamw_betas)
     return Lion(groups, lr=lr, betas=options.lion_betas, smoothness=options.lion_smoothness)
 
 

@@ -31,7 +31,7 @@ class ScheduleOptions:
     warmup_epochs: float = 3.0
     """Epochs over which learning rate, bias rate and momentum ramp linearly onto their curves; 0 turns it off."""
     warmup_momentum: float = 0.8
-    """Momentum at the first step (SGD)."""
+    """Momentum at the first step (SGD, Muon)."""
     warmup_bias_lr: float = 0.1
     """Learning rate of the biases at the first step, at most 10 x `learning_rate`."""
 
