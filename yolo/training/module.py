@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -22,6 +22,7 @@ from yolo.inference import detect, lay_out, to_network_input
 from yolo.losses.detection import DetectionLoss, LossOptions
 from yolo.models.checkpoint import CARD_KEY, ModelCard, NetworkSpec, load_model
 from yolo.size import as_size
+from yolo.training.callbacks.freeze import FreezeCallback, FreezeOptions
 from yolo.training.optim import OptimizerOptions, apply_rates, build_optimizer
 from yolo.training.schedule import Schedule, ScheduleOptions
 
@@ -69,6 +70,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "assigner_radius": _POSITIVE,
     "assigner_lambda": _NOT_NEGATIVE,
     "assigner_topq": (1, float("inf")),
+    "freeze_until_epoch": _NOT_NEGATIVE,
     "nms_conf_threshold": (0, 1),
     "nms_val_conf_threshold": (0, 1),
     "nms_iou_threshold": (0, 1),
@@ -78,7 +80,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 
 @dataclass(frozen=True)
-class ModuleOptions(LossOptions, OptimizerOptions, ScheduleOptions, ThresholdOptions):
+class ModuleOptions(LossOptions, OptimizerOptions, ScheduleOptions, FreezeOptions, ThresholdOptions):
     """Every training option of the model section."""
 
     channels_last: bool = True
@@ -174,6 +176,10 @@ class YOLOModule(LightningModule):
                 "trainer": {"precision": str(self.trainer.precision), "image_loader": _class_path(data.image_loader)},
             },
         )
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What the options ask of the trainer."""
+        return [FreezeCallback(self.options)] if self.options.freeze_backbone or self.options.freeze_layers else []
 
     def on_fit_start(self) -> None:
         """Fix the schedule."""
