@@ -76,6 +76,7 @@ def changed(one: dict[str, str], other: dict[str, str]) -> set[str]:
     return {name for name in one if one[name] != other[name]}
 
 
+@pytest.mark.slow
 def test_backbone_stands_still_for_an_epoch_then_trains(tmp_path: Path) -> None:
     done = run_yolo(
         *TINY_FIT, "--model.freeze_backbone=true", "--model.freeze_until_epoch=1", "--checkpoint.save_top_k=9",
@@ -138,6 +139,7 @@ def test_thawed_parameters_have_the_rate_of_their_group(optimizer: str) -> None:
     assert not other.model.bins.requires_grad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lion"])
 def test_resumed_run_ends_where_the_straight_run_ends(optimizer: str, tmp_path: Path) -> None:
     options = [
