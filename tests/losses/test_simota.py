@@ -46,7 +46,7 @@ def test_golden_table(radius: float, candidates: int, positives: int) -> None:
     assert result.scores.tolist() == pytest.approx([24 * 24 / (32 * 32)] * positives)
 
 
-@pytest.mark.parametrize("limit", [1, 2**24])
+@pytest.mark.parametrize("limit", [pytest.param(1, marks=pytest.mark.slow), 2**24])
 @steady
 @given(targets=target_lists(max_size=12), seed=seeds, radius=st.sampled_from([0.5, 1.4, 2.5, 99.0]),
        topq=st.sampled_from([1, 4, 10]), weight=st.sampled_from([0.0, 3.0]))  # fmt: skip
