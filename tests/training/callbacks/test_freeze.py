@@ -112,7 +112,7 @@ def test_what_is_frozen_stays_to_the_bit(optimizer: str) -> None:
         NETWORK, network_args={"negative_zeros": 3}, image_size=64, optimizer=optimizer, weight_decay=0.5,
         learning_rate=1e-3, freeze_layers=["backbone.0", "neck.[1]"],
     )  # fmt: skip
-    ema = EMACallback(decay=0.5)
+    ema = EMACallback(decay=0.99, tau=1.0)
     fit(module, data(), max_epochs=3, callbacks=[ema, Recorder()])
     start, last = Recorder.digests[0], Recorder.digests[-1]
     frozen = {name for name in start if name.startswith(("backbone.0.", "neck.1.")) or name == "bins"}
