@@ -44,14 +44,35 @@ APART = {
     "siou": -(2 - math.exp(-(2 - 0.96) * (6 / 8) ** 2) - math.exp(-(2 - 0.96) * (8 / 10) ** 2)) / 2,
     "mpdiou": -2 * (6**2 + 8**2) / 2500,
 }
+# a = 8 x 8 at the origin, b = 4 x 2 at (2, 2) inside it: intersection 8, union and hull 64, centres 1 apart along y.
+INSIDE_ASPECT = 4 / math.pi**2 * (math.atan(1) - math.atan(2)) ** 2
+INSIDE = {
+    "iou": 0.125,
+    "giou": 0.125,
+    "diou": 0.125 - 1 / 128,
+    "ciou": 0.125 - 1 / 128 - INSIDE_ASPECT**2 / (1 - 0.125 + INSIDE_ASPECT),
+    "siou": 0.125 - (1 - math.exp(-2 / 64) + (1 - math.exp(-4 / 8)) ** 4 + (1 - math.exp(-6 / 8)) ** 4) / 2,
+    "mpdiou": 0.125 - (2**2 + 2**2 + 2**2 + 4**2) / 2500,
+}
+# a = 2 x 2 at the origin, b the same to its right, sharing an edge: union and hull 8, centres 2 apart along x.
+TOUCHING = {
+    "iou": 0.0,
+    "giou": 0.0,
+    "diou": -4 / 20,
+    "ciou": -4 / 20,
+    "siou": -(1 - math.exp(-2 * (2 / 4) ** 2)) / 2,
+    "mpdiou": -(2**2 + 2**2) / 2500,
+}
+GOLDEN = {
+    "overlapping": ([0, 0, 4, 4], [3, 0, 5, 4], OVERLAPPING),
+    "apart": ([0, 0, 2, 2], [6, 8, 8, 10], APART),
+    "inside": ([0, 0, 8, 8], [2, 2, 6, 4], INSIDE),
+    "touching": ([0, 0, 2, 2], [2, 0, 4, 2], TOUCHING),
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    ("a", "b", "expected"),
-    [([0, 0, 4, 4], [3, 0, 5, 4], OVERLAPPING), ([0, 0, 2, 2], [6, 8, 8, 10], APART)],
-    ids=["overlapping", "apart"],
-)
+@pytest.mark.parametrize(("a", "b", "expected"), GOLDEN.values(), ids=GOLDEN.keys())
 def test_hand_computed_pairs(kind: BoxIoUKind, a: list[int], b: list[int], expected: dict[str, float]) -> None:
     first, second = torch.tensor(a, dtype=torch.float64), torch.tensor(b, dtype=torch.float64)
     assert box_iou(first, second, kind, image_size=IMAGE).item() == pytest.approx(expected[kind], abs=1e-12)
@@ -91,7 +112,18 @@ def test_boxes_without_area_are_finite_and_have_finite_gradients(kind: BoxIoUKin
         assert gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("kind", ["iou", "giou", "diou"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_symmetric_and_unchanged_by_moving_or_scaling_everything(kind: BoxIoUKind) -> None:
+    a, b = random_boxes(100, 7), random_boxes(100, 8)
+    expected = box_iou(a, b, kind, image_size=IMAGE)
+    shift = torch.tensor([5.0, -3, 5, -3], dtype=torch.float64)
+    for moved in (box_iou(a + shift, b + shift, kind, image_size=IMAGE), box_iou(b, a, kind, image_size=IMAGE)):
+        torch.testing.assert_close(moved, expected, rtol=1e-9, atol=1e-9)
+    scaled = box_iou(3 * a, 3 * b, kind, image_size=(3 * IMAGE[0], 3 * IMAGE[1]))
+    torch.testing.assert_close(scaled, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["iou", "giou", "diou", "siou", "mpdiou"])
 def test_gradients_match_finite_differences(kind: BoxIoUKind) -> None:
     a, b = random_boxes(20, 3).requires_grad_(), random_boxes(20, 4)
     assert torch.autograd.gradcheck(lambda x: box_iou(x, b, kind, image_size=IMAGE), a)

@@ -153,6 +153,67 @@ class Assigner:
         return self.metric[t][site[1]] / best_metric * best_overlap
 
 
+def iou(a: Box, b: Box) -> float:
+    width = max(min(a[2], b[2]) - max(a[0], b[0]), 0)
+    height = max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+    return width * height / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height)
+
+
+class SimOTA:
+    """After construction: `owner`, `score` as in `Assigner`; `candidates[t]` anchors, `count[t]` how many t may take.
+
+    `doubtful` says that float32 may decide otherwise: a count lies near the middle of two numbers, or unequal costs
+    nearly agree.
+    """
+
+    def __init__(
+        self,
+        images: list[list[Anchor]],
+        targets: list[Target],
+        radius: float = 2.5,
+        weight: float = 3.0,
+        topq: int = 10,
+    ) -> None:
+        self.doubtful = False
+        self.owner: dict[Site, int] = {}
+        self.candidates: list[list[int]] = []
+        self.count: list[int] = []
+        costs: dict[Site, float] = {}
+        for t, target in enumerate(targets):
+            anchors = images[target.image]
+            mine = [a for a, anchor in enumerate(anchors) if self.is_candidate(anchor, target.box, radius)]
+            overlap = {a: iou(anchors[a].box, target.box) for a in mine}
+            cost = {
+                a: -math.log(sigmoid(anchors[a].logits[target.label])) - weight * math.log(max(overlap[a], 1e-8))
+                for a in mine
+            }
+            total = sum(sorted(overlap.values())[-topq:])
+            self.doubtful |= abs(total % 1 - 0.5) < 1e-4
+            self.candidates.append(mine)
+            self.count.append(min(max(round(total), 1), topq))
+            cheap = sorted(mine, key=lambda a: (cost[a], a))
+            chosen, rest = cheap[: self.count[-1]], cheap[self.count[-1] :]
+            if rest:
+                self.note_doubt(cost[chosen[-1]], cost[rest[0]])
+            for a in chosen:
+                site = target.image, a
+                if site in self.owner:
+                    self.note_doubt(costs[site], cost[a])
+                if site not in self.owner or cost[a] < costs[site]:
+                    self.owner[site], costs[site] = t, cost[a]
+        self.score = {
+            (image, a): max(iou(images[image][a].box, targets[t].box), 0.01) for (image, a), t in self.owner.items()
+        }
+
+    @staticmethod
+    def is_candidate(anchor: Anchor, box: Box, radius: float) -> bool:
+        away = max(abs(anchor.x - (box[0] + box[2]) / 2), abs(anchor.y - (box[1] + box[3]) / 2))
+        return is_inside(anchor, box) and away <= radius * anchor.stride
+
+    def note_doubt(self, one: float, other: float) -> None:
+        self.doubtful |= one != other and abs(one - other) < 1e-4 * (1 + abs(one))
+
+
 def classification(x: float, target: float, settings: Settings) -> float:
     p = sigmoid(x)
     log_p, log_not_p = math.log(p), math.log(1 - p)

@@ -83,7 +83,7 @@ def test_box_and_class_terms_reach_their_logits_and_only_those() -> None:
         assert everything.abs().sum().item() == pytest.approx(inside.abs().sum().item(), rel=1e-6)
 
 
-@pytest.mark.parametrize("options", [LossOptions(), LossOptions(cls_loss_type="vfl")])
+@pytest.mark.parametrize("options", [LossOptions(), LossOptions(cls_loss_type="vfl"), LossOptions(assigner="simota")])
 def test_gradient_steps_learn_the_boxes(options: LossOptions) -> None:
     maps, targets = make_maps(1, 2), make_targets(1, 2, most=4)
     optimizer = torch.optim.Adam(maps, lr=0.3)
@@ -189,3 +189,16 @@ def test_quality_focal_has_two_names() -> None:
     short, long = (run((maps,), targets, LossOptions(cls_loss_type=name)) for name in ("qfl", "quality_focal"))
     assert short.parts["cls"] == long.parts["cls"] > 0
     assert short.parts["cls"] != run((maps,), targets, LossOptions()).parts["cls"]
+
+
+def test_simota_is_chosen_by_option() -> None:
+    maps, targets = make_maps(1, 2), make_targets(1, 2, most=6)
+    result = run((maps,), targets, LossOptions(assigner="simota"))
+    gradients = torch.autograd.grad(result.total, maps)
+    assert all(g.isfinite().all() for g in gradients)
+    assert result.total.item() != run((maps,), targets).total.item()
+    narrow = run((maps,), targets, LossOptions(assigner="simota", assigner_radius=1e-6))
+    assert (narrow.parts["box"], narrow.parts["dfl"]) == (0, 0)  # no candidates, no positives
+    assert narrow.parts["cls"] > 0
+    other = [{"assigner_topq": 1}, {"assigner_lambda": 0.0}]
+    assert len({run((maps,), targets, LossOptions(assigner="simota", **o)).total.item() for o in [{}, *other]}) == 3

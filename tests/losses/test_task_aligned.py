@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pytest
 import torch
@@ -10,52 +8,27 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import yolo.losses.assigner as shared
+from tests.losses.cases import (
+    ANCHORS,
+    NUM_ANCHORS,
+    NUM_CLASSES,
+    STRIDES,
+    Case,
+    as_dict,
+    make_case,
+    seeds,
+    target_lists,
+)
 from tests.losses.reference import Assigner, Settings, read_anchors, read_targets
-from yolo.boxes.anchors import make_anchors
-from yolo.boxes.decode import distances_to_boxes, expected_distances, flatten_maps
 from yolo.losses import task_aligned
-from yolo.losses.task_aligned import OVERLAP_FLOOR, Assignment, TaskAlignedAssigner, find_candidates
-
-STRIDES = (8, 16, 32)
-SIDE = 32  # 16 + 4 + 1 = 21 anchors: few enough that targets really compete
-SIZES = [(SIDE // stride, SIDE // stride) for stride in STRIDES]
-ANCHORS = make_anchors(SIZES, STRIDES)
-NUM_ANCHORS = len(ANCHORS.points)
-NUM_CLASSES = 3
-BINS = torch.arange(16.0)
-
-
-@dataclass
-class Case:
-    maps: list[Tensor]
-    targets: Tensor
-
-    def assign(self, topk: int = 13) -> Assignment:
-        box_logits, class_logits = flatten_maps(self.maps, NUM_CLASSES)
-        distances = expected_distances(box_logits, BINS) * ANCHORS.strides[:, None]
-        boxes = distances_to_boxes(ANCHORS.points, distances)
-        return TaskAlignedAssigner(topk)(class_logits, boxes, find_candidates(ANCHORS.points, self.targets))
-
-
-def make_case(targets: Sequence[Sequence[float]], seed: int = 0, num_images: int = 2) -> Case:
-    generator = torch.Generator().manual_seed(seed)
-    slope = torch.arange(16.0).repeat(4)[:, None, None]  # short distances are likelier, so that boxes overlap targets
-    maps = []
-    for height, width in SIZES:
-        level = torch.randn(num_images, 64 + NUM_CLASSES, height, width, generator=generator) * 2
-        level[:, :64] -= 0.7 * slope
-        maps.append(level)
-    return Case(maps, torch.tensor(targets, dtype=torch.float32).view(-1, 6))
+from yolo.losses.assigner import OVERLAP_FLOOR, Assignment
+from yolo.losses.task_aligned import TaskAlignedAssigner
 
 
 def one_hot(distances: list[int]) -> Tensor:
     """Logits `[64]` of boxes whose sides lie at these distances, in strides."""
     return 100.0 * torch.nn.functional.one_hot(torch.tensor(distances), 16).flatten()
-
-
-def as_dict(found: Assignment) -> dict[tuple[int, int], tuple[int, float]]:
-    rows = zip(*(x.tolist() for x in (found.images, found.anchors, found.targets, found.scores)), strict=True)
-    return {(image, anchor): (target, score) for image, anchor, target, score in rows}
 
 
 def assert_same(found: Assignment, expected: Assigner) -> None:
@@ -69,18 +42,6 @@ def reference(case: Case, topk: int = 13) -> Assigner:
     return Assigner(read_anchors(case.maps, STRIDES, 16), read_targets(case.targets), Settings(topk=topk))
 
 
-@st.composite
-def target_lists(draw: st.DrawFn, num_images: int = 2, max_size: int = 40) -> list[list[float]]:
-    def target() -> list[float]:
-        x, y = draw(st.integers(0, SIDE - 1)), draw(st.integers(0, SIDE - 1))
-        width, height = draw(st.integers(1, SIDE)), draw(st.integers(1, SIDE))
-        image, label = draw(st.integers(0, num_images - 1)), draw(st.integers(0, NUM_CLASSES - 1))
-        return [image, label, x, y, min(x + width, SIDE), min(y + height, SIDE)]
-
-    return [target() for _ in range(draw(st.integers(0, max_size)))]
-
-
-seeds = st.integers(0, 2**31)
 steady = settings(max_examples=60, deadline=None, derandomize=True)
 
 
@@ -108,8 +69,8 @@ def test_without_starvation_it_is_the_plain_rule(targets: list[list[float]], see
     expected = reference(case, topk)
     assume(not expected.starved)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task_aligned, "_TABLE_LIMIT", limit)
-        assert_same(case.assign(topk), expected)
+        patch.setattr(shared, "TABLE_LIMIT", limit)
+        assert_same(case.assign(TaskAlignedAssigner(topk)), expected)
 
 
 @steady
@@ -118,8 +79,8 @@ def test_fed_one_by_one_each_starved_target_takes_its_best(targets: list[list[fl
     case = make_case(targets, seed)
     expected = reference(case, topk)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task_aligned, "_TABLE_LIMIT", 1)  # one target at a time, as the reference does
-        assert_same(case.assign(topk), expected)
+        patch.setattr(shared, "TABLE_LIMIT", 1)  # one target at a time, as the reference does
+        assert_same(case.assign(TaskAlignedAssigner(topk)), expected)
 
 
 @steady
@@ -144,10 +105,11 @@ def test_centre_on_the_border_is_outside_and_nearest_anchor_serves_instead() -> 
 def test_targets_without_a_centre_contest_their_nearest_anchor_by_overlap() -> None:
     targets = torch.tensor([[0, 0, 9, 9, 10, 10], [0, 0, 9, 9, 10, 10.5]])  # both nearest to (8, 8) of stride 16
     logits, boxes = torch.zeros(1, NUM_ANCHORS, NUM_CLASSES), torch.zeros(1, NUM_ANCHORS, 4)
-    found = TaskAlignedAssigner()(logits, boxes, find_candidates(ANCHORS.points, targets))
+    assigner = TaskAlignedAssigner()
+    found = assigner(logits, boxes, assigner.find_candidates(ANCHORS, targets))
     assert as_dict(found)[0, 16][0] == 0  # nothing overlaps: the lower target
     boxes[0, 16] = targets[1, 2:]
-    found = TaskAlignedAssigner()(logits, boxes, find_candidates(ANCHORS.points, targets))
+    found = assigner(logits, boxes, assigner.find_candidates(ANCHORS, targets))
     assert as_dict(found)[0, 16] == (1, 1.0)
     assert found.targets.tolist().count(0) == 1
 

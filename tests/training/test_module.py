@@ -10,7 +10,8 @@ from lightning.pytorch import Callback, Trainer
 from yolo.data.datamodule import YOLODataModule
 from yolo.errors import UserError
 from yolo.inference import to_network_input
-from yolo.training.module import ModuleOptions, YOLOModule
+from yolo.training.module import YOLOModule
+from yolo.training.options import ModuleOptions
 from yolo.training.schedule import Schedule
 
 TINY = "tests.models.test_checkpoint.TinyNetwork"

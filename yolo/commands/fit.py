@@ -81,11 +81,12 @@ class FitCLI(LightningCLI):
         """Show what was learned: metrics of the best epoch and a sheet of its detections."""
         checkpoint = next((c for c in self.trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), None)
         best = checkpoint.best_path if checkpoint else None
+        folder = self.trainer.log_dir  # the processes agree on it, so all of them must ask
         if not self.trainer.is_global_zero or checkpoint is None or best is None:
             return
         metrics = {n.removeprefix("val/"): v for n, v in checkpoint.best_metrics.items() if n.startswith("val/")}
         print_metrics(f"best epoch: {checkpoint.best_epoch}", metrics)
-        run = Path(self.trainer.log_dir or best.parent)
+        run = Path(folder or best.parent)
         sheet = run / "predictions.jpg"
         detector = Detector.load(best, loader=self.datamodule.image_loader, device=self.model.device)
         write_sheet(detector, self.datamodule, sheet)

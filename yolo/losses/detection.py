@@ -18,9 +18,11 @@ from yolo.boxes.decode import (
     flatten_maps,
 )
 from yolo.boxes.iou import BoxIoUKind, box_iou
+from yolo.losses.assigner import Assigner, Assignment, Candidates
 from yolo.losses.classification import bce_sum, quality_focal_sum, varifocal_sum
 from yolo.losses.dfl import distribution_focal_loss
-from yolo.losses.task_aligned import Assignment, Candidates, TaskAlignedAssigner, find_candidates
+from yolo.losses.simota import SimOTAAssigner
+from yolo.losses.task_aligned import TaskAlignedAssigner
 
 ReduceSum = Callable[[Tensor], Tensor]
 
@@ -49,12 +51,20 @@ class LossOptions:
     """Varifocal only: exponent of a negative's probability in its weight."""
     cls_qfl_beta: float = 2.0
     """Quality focal only: exponent of the error in its weight."""
+    assigner: Literal["task_aligned", "simota"] = "task_aligned"
+    """Which anchors learn which object: task-aligned (each object gets at least one) or SimOTA (may get none)."""
     assigner_topk: int = 13
-    """Anchors that each labelled object can claim."""
+    """Task-aligned only: anchors that each labelled object can claim."""
     assigner_alpha: float = 0.5
-    """Exponent of the class probability in the assigner's metric."""
+    """Task-aligned only: exponent of the class probability in the metric."""
     assigner_beta: float = 6.0
-    """Exponent of the overlap in the assigner's metric."""
+    """Task-aligned only: exponent of the overlap in the metric."""
+    assigner_radius: float = 2.5
+    """SimOTA only: largest distance of an anchor from the centre of the object, in strides."""
+    assigner_lambda: float = 3.0
+    """SimOTA only: weight of the overlap in the cost; the class has 1."""
+    assigner_topq: int = 10
+    """SimOTA only: the sum of that many best overlaps is the number of anchors an object gets."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,13 @@ class LossResult:
     """The main branch's weighted terms "box", "cls" and "dfl" for logs: detached, not multiplied by the batch size."""
 
 
+def build_assigner(options: LossOptions) -> Assigner:
+    """The assigner of `options`."""
+    if options.assigner == "simota":
+        return SimOTAAssigner(options.assigner_radius, options.assigner_lambda, options.assigner_topq)
+    return TaskAlignedAssigner(options.assigner_topk, options.assigner_alpha, options.assigner_beta)
+
+
 class DetectionLoss:
     """Loss of a detector's raw maps against the labelled boxes of a batch.
 
@@ -76,9 +93,7 @@ class DetectionLoss:
 
     def __init__(self, options: LossOptions | None = None) -> None:
         self.options = options or LossOptions()
-        self.assigner = TaskAlignedAssigner(
-            self.options.assigner_topk, self.options.assigner_alpha, self.options.assigner_beta
-        )
+        self.assigner = build_assigner(self.options)
 
     def __call__(
         self,
@@ -106,7 +121,7 @@ class DetectionLoss:
         batch_size = main[0].shape[0]
         _check_targets(targets, batch_size, count_classes(main, bins))
         anchors = make_anchors([(level.shape[2], level.shape[3]) for level in main], strides, main[0].device)
-        candidates = find_candidates(anchors.points, targets)
+        candidates = self.assigner.find_candidates(anchors, targets)
         image_size = main[0].shape[2] * strides[0], main[0].shape[3] * strides[0]
         terms = [self._branch(maps, anchors, candidates, bins, image_size, reduce_sum) for maps in branches]
         total = terms[0].sum()

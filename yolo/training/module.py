@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,74 +16,17 @@ from torch.optim import Optimizer
 from yolo.boxes.nms import NMSOptions
 from yolo.data.batch import Batch
 from yolo.data.datamodule import YOLODataModule
-from yolo.errors import UserError, require_ranges
+from yolo.errors import UserError
 from yolo.evaluation.evaluator import Evaluator, Metrics
 from yolo.inference import detect, lay_out, to_network_input
-from yolo.losses.detection import DetectionLoss, LossOptions
+from yolo.losses.detection import DetectionLoss
 from yolo.models.checkpoint import CARD_KEY, ModelCard, NetworkSpec, load_model
 from yolo.size import as_size
-from yolo.training.callbacks.plots import MetricsPlotsCallback, PlotOptions
-from yolo.training.optim import OptimizerOptions, apply_rates, build_optimizer
-from yolo.training.schedule import Schedule, ScheduleOptions
-
-
-@dataclass(frozen=True)
-class ThresholdOptions:
-    """What counts as a detection."""
-
-    nms_conf_threshold: float = 0.25
-    """Lowest score of a detection when the checkpoint is used for predicting."""
-    nms_val_conf_threshold: float = 0.001
-    """Lowest score of a detection that enters the metrics."""
-    nms_iou_threshold: float = 0.65
-    """Boxes of one class overlapping more than this are duplicates."""
-    nms_max_detections: int = 300
-    """Most detections per image."""
-    conf_prod: float = 0.25
-    """Confidence at which precision, recall and F1 are reported."""
-
-
-_POSITIVE = (1e-12, float("inf"))
-_NOT_NEGATIVE = (0, float("inf"))
-_RANGES: dict[str, tuple[float, float]] = {
-    "learning_rate": _POSITIVE,
-    "backbone_lr_scale": _NOT_NEGATIVE,
-    "head_lr_scale": _NOT_NEGATIVE,
-    "momentum": (0, 1),
-    "weight_decay": _NOT_NEGATIVE,
-    "lion_smoothness": _POSITIVE,
-    "lr_min_factor": (0, 1),
-    "step_size": (1, float("inf")),
-    "step_gamma": (0, 1),
-    "one_cycle_pct_start": (0, 0.99),
-    "one_cycle_div_factor": _POSITIVE,
-    "one_cycle_final_div_factor": _POSITIVE,
-    "warmup_epochs": _NOT_NEGATIVE,
-    "warmup_momentum": (0, 1),
-    "warmup_bias_lr": _NOT_NEGATIVE,
-    "box_loss_weight": _NOT_NEGATIVE,
-    "cls_loss_weight": _NOT_NEGATIVE,
-    "dfl_loss_weight": _NOT_NEGATIVE,
-    "auxiliary_loss_weight": _NOT_NEGATIVE,
-    "cls_pos_weight": _POSITIVE,
-    "assigner_topk": (1, float("inf")),
-    "nms_conf_threshold": (0, 1),
-    "nms_val_conf_threshold": (0, 1),
-    "nms_iou_threshold": (0, 1),
-    "nms_max_detections": (1, float("inf")),
-    "conf_prod": (0, 1),
-}
-
-
-@dataclass(frozen=True)
-class ModuleOptions(LossOptions, OptimizerOptions, ScheduleOptions, ThresholdOptions, PlotOptions):
-    """Every training option of the model section."""
-
-    channels_last: bool = True
-    """Memory layout of weights and activations that convolutions are fastest in, on CPUs and on tensor cores."""
-
-    def __post_init__(self) -> None:
-        require_ranges(self, _RANGES, "model.")
+from yolo.training.callbacks.freeze import FreezeCallback
+from yolo.training.callbacks.plots import MetricsPlotsCallback
+from yolo.training.optim import apply_rates, build_optimizer
+from yolo.training.options import ModuleOptions
+from yolo.training.schedule import Schedule
 
 
 class YOLOModule(LightningModule):
@@ -174,8 +117,9 @@ class YOLOModule(LightningModule):
         )
 
     def configure_callbacks(self) -> list[Callback]:
-        """The callbacks that model options ask for."""
-        return [MetricsPlotsCallback(self.options)]
+        """The callbacks of the model section's options."""
+        freeze = self.options.freeze_backbone or self.options.freeze_layers
+        return [MetricsPlotsCallback(self.options), *([FreezeCallback(self.options)] if freeze else [])]
 
     def on_fit_start(self) -> None:
         """Fix the schedule."""

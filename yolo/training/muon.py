@@ -97,7 +97,7 @@ class Muon(Optimizer):
 def orthogonalise(matrices: Tensor) -> Tensor:
     """Nearly the closest orthogonal matrix of each: U V^T of its singular value decomposition, [K, m, n] -> [K, m, n].
 
-    By Newton-Schulz iteration; singular values come out between about 0.7 and 1.2, tiny ones below, which is near enough.
+    By Newton-Schulz iteration; singular values come out near 1, between 0.7 and 1.2, tiny ones below: near enough.
     """
     a, b, c = NEWTON_SCHULZ
     tall = matrices.shape[1] > matrices.shape[2]

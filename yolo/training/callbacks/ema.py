@@ -55,7 +55,9 @@ class EMACallback(Callback):
         self._last_step = trainer.global_step
         self.updates += 1
         share = 1 - self.decay * (1 - math.exp(-self.updates / self.tau))
-        torch._foreach_lerp_(list(self._average.values()), list(_floating(pl_module).values()), share)
+        held, weights = list(self._average.values()), list(_floating(pl_module).values())
+        # Unlike lerp, this leaves the average of what does not change as it is, to the bit: lerp makes -0 a +0.
+        torch._foreach_add_(held, torch._foreach_sub(held, weights), alpha=-share)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the average into the model."""
