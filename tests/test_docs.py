@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Run, run_yolo
+from tests.models.weights.official import official, save_official
 from tests.tiny_dataset import write_dataset
 
 ROOT = Path(__file__).parent.parent
@@ -54,6 +55,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     write_dataset(folder / "path" / "to" / "dataset")
     (folder / "my_package.py").write_text(NETWORK)
+    save_official(official("v9-t", class_width=80).half(), folder / "yolov9-t-converted.pt")
     for name in ("folder", "image_or_folder"):
         shutil.copytree(folder / "path/to/dataset/images/val", folder / name)
     shutil.copy(folder / "folder" / "0.jpg", folder / "image.jpg")
@@ -91,7 +93,9 @@ def test_make_targets_exist() -> None:
 
 
 def test_options_named_in_the_docs_exist() -> None:
-    helps = "".join(run_yolo(name, "--help").stdout for name in ("fit", "validate", "predict", "info"))
+    helps = "".join(
+        run_yolo(name, "--help").stdout for name in ("fit", "validate", "predict", "convert-weights", "info")
+    )
     for path in DOCS:
         for option in set(re.findall(r"`(--[\w.-]+)", path.read_text())):
             assert f"{option}" in helps or option in ("--help",), f"{path.name}: {option}"

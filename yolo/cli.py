@@ -25,6 +25,7 @@ COMMANDS = {
     "validate": Command("yolo.commands.validate", "Measure a checkpoint on a dataset with COCO's metrics."),
     "predict": Command("yolo.commands.predict", "Detect objects in images."),
     "info": Command("yolo.commands.info", "Show parameters, FLOPs and shapes of a network."),
+    "convert-weights": Command("yolo.commands.convert_weights", "Translate weights of other programs."),
 }
 
 

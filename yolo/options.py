@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
@@ -33,8 +33,13 @@ def make_parser(command: str, description: str) -> Parser:
     return Parser(prog=f"yolo {command}", description=description, default_env=False)
 
 
-def add_options(parser: ArgumentParser, options: type, positional: Sequence[str] = ()) -> None:
-    """Add a flat option `--field-name` per dataclass field; booleans become `--field` and `--no-field`."""
+def add_options(
+    parser: ArgumentParser, options: type, positional: Sequence[str] = (), short: Mapping[str, str] | None = None
+) -> None:
+    """Add a flat option `--field-name` per dataclass field; booleans become `--field` and `--no-field`.
+
+    `short` gives fields a letter as well: {"output": "o"} is `-o`.
+    """
     help_texts = {p.arg_name: p.description or "" for p in docstring_parser.parse_from_object(options).params}
     types = get_type_hints(options)
     for item in fields(options):
@@ -47,14 +52,19 @@ def add_options(parser: ArgumentParser, options: type, positional: Sequence[str]
         elif types[item.name] is bool:
             parser.add_argument(flag, action=ActionYesNo(no_prefix="no-"), **settings)
         else:
-            parser.add_argument(flag, type=types[item.name], required=required, **settings)
+            flags = [f"-{short[item.name]}", flag] if short and item.name in short else [flag]
+            parser.add_argument(*flags, type=types[item.name], required=required, **settings)
 
 
 def parse_options(
-    options: type[Options], command: str, arguments: Sequence[str], positional: Sequence[str] = ()
+    options: type[Options],
+    command: str,
+    arguments: Sequence[str],
+    positional: Sequence[str] = (),
+    short: Mapping[str, str] | None = None,
 ) -> Options:
     """Parse `arguments` into an instance of the dataclass `options`, whose docstring describes the command."""
     parser = make_parser(command, (options.__doc__ or "").strip())
-    add_options(parser, options, positional)
+    add_options(parser, options, positional, short)
     parsed = parser.parse_args(list(arguments))
     return options(**{item.name: parsed[item.name] for item in fields(options)})  # type: ignore[arg-type]

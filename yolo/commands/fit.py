@@ -17,7 +17,7 @@ from yolo.evaluation.draw import contact_sheet
 from yolo.evaluation.evaluator import METRIC_NAMES
 from yolo.evaluation.table import print_metrics
 from yolo.lightning_output import options_at_fault, quiet
-from yolo.models.checkpoint import read_checkpoint
+from yolo.models.checkpoint import CARD_KEY, ModelCard, read_checkpoint
 from yolo.options import SentenceErrors
 from yolo.shipped_configs import resolve_configs
 from yolo.size import as_size
@@ -74,7 +74,7 @@ class FitCLI(LightningCLI):
         """Train; a checkpoint to resume from is read as plain tensors."""
         _refuse(self.trainer)
         if kwargs.get("ckpt_path") is not None:
-            read_checkpoint(kwargs["ckpt_path"])
+            model.continue_from(ModelCard.from_dict(read_checkpoint(kwargs["ckpt_path"])[CARD_KEY]))
         self.trainer.fit(model, weights_only=True, **kwargs)
 
     def after_fit(self) -> None:

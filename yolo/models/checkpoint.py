@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from yolo.boxes.letterbox import LetterboxMode
 from yolo.errors import UserError
@@ -97,7 +98,7 @@ class ModelCard:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The contents of one of our checkpoints, tensors on the CPU.
+    """The contents of one of our checkpoints, tensors on the CPU, mapped from the file: only what is used is read.
 
     Raises:
         UserError: when the file is missing, is no checkpoint, holds code, or was not written by this program.
@@ -106,7 +107,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint file")
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        contents = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # unpickling foreign bytes can raise anything
         raise UserError(
             f"{path}: not a readable checkpoint: it is damaged or something else, or it holds more than tensors and "
@@ -121,6 +122,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return contents
 
 
+def network_tensors(contents: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights in what `read_checkpoint` returned, by the network's own names: those that validation measured."""
+    return {
+        name.removeprefix(WEIGHTS_PREFIX): tensor
+        for name, tensor in contents["state_dict"].items()
+        if name.startswith(WEIGHTS_PREFIX)
+    }
+
+
 def load_model(path: str | Path) -> tuple[DetectionModel, ModelCard]:
     """The network of a checkpoint in eval mode, with the weights that validation measured, and its card."""
     contents = read_checkpoint(path)
@@ -131,13 +141,8 @@ def load_model(path: str | Path) -> tuple[DetectionModel, ModelCard]:
             "itself: name it with --network, or import its module before Detector.load"
         )
     model = card.network.build(len(card.class_names))
-    weights = {
-        name.removeprefix(WEIGHTS_PREFIX): tensor
-        for name, tensor in contents["state_dict"].items()
-        if name.startswith(WEIGHTS_PREFIX)
-    }
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(network_tensors(contents))
     except RuntimeError as error:
         raise UserError(
             f"{path}: the weights do not fit the network {card.network.name!r} they name: {error}"

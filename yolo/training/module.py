@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from yolo.training.callbacks.freeze import FreezeCallback
 from yolo.training.callbacks.plots import MetricsPlotsCallback
 from yolo.training.optim import apply_rates, build_optimizer
 from yolo.training.options import ModuleOptions
+from yolo.training.pretrained import start_network
 from yolo.training.schedule import Schedule
 
 
@@ -36,8 +37,10 @@ class YOLOModule(LightningModule):
 
     Args:
         model_config: network: v9-t, v9-s, v9-m, v9-c, v9-e, or the import path of a DetectionModel subclass.
-        class_width: hidden width of the class branch; null takes the published one.
+        class_width: hidden width of the class branch; null takes that of `weight_path`, else the published one.
         network_args: constructor options of a network given by import path.
+        weight_path: weights to start from: a file (of this program, safetensors, WongKinYiu/yolov9, WongKinYiu/YOLO),
+            true to download the published ones of the network, null for random ones.
         num_classes: number of classes; null takes it from the dataset, a number must agree with it.
         class_names: names to show instead of the dataset's, in the same order.
         image_size: input size in pixels, one number or height and width, multiples of 32.
@@ -49,6 +52,7 @@ class YOLOModule(LightningModule):
         model_config: str = "v9-c",
         class_width: int | None = None,
         network_args: dict[str, Any] | None = None,
+        weight_path: bool | str | None = None,
         num_classes: int | None = None,
         class_names: list[str] | None = None,
         image_size: int | tuple[int, int] = (640, 640),
@@ -57,6 +61,7 @@ class YOLOModule(LightningModule):
         super().__init__()
         self.options = ModuleOptions(**kwargs)
         self.network = NetworkSpec(model_config, class_width, dict(network_args or {}))
+        self.weight_path = weight_path
         self.num_classes = num_classes
         self.class_names = class_names
         self.image_size = as_size(image_size)
@@ -79,12 +84,20 @@ class YOLOModule(LightningModule):
         module.model, module.card = model, card
         return module
 
+    def continue_from(self, card: ModelCard) -> None:
+        """Prepare for the weights of a checkpoint of this card, which Lightning restores: no other file is needed."""
+        self.weight_path = None
+        if self.network.class_width is None:
+            self.network = replace(self.network, class_width=card.network.class_width)
+
     def configure_model(self) -> None:
         """Build the network for the classes of the dataset, laid out for the convolutions."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if self.card is None:
-            self.card = self._make_card(data)
-            self.model = self.network.build(len(self.card.class_names))
+            card = self._make_card(data)
+            classes = len(card.class_names)
+            self.network, self.model = start_network(self.network, classes, self.weight_path, self.trainer)
+            self.card = replace(card, network=self.network)
         if self.card.letterbox != data.options.letterbox:
             raise UserError(
                 f"data.letterbox is {data.options.letterbox!r}, the checkpoint was trained with {self.card.letterbox!r}"
