@@ -22,6 +22,7 @@ from yolo.options import SentenceErrors
 from yolo.shipped_configs import resolve_configs
 from yolo.size import as_size
 from yolo.training.callbacks import BestCheckpoint, EMACallback, TrainingSummaryCallback
+from yolo.training.distributed import ending_together, refuse_setup
 from yolo.training.module import YOLOModule
 
 SHEET_IMAGES = 16
@@ -73,19 +74,25 @@ class FitCLI(LightningCLI):
     def fit(self, model: YOLOModule, **kwargs: Any) -> None:
         """Train; a checkpoint to resume from is read as plain tensors."""
         _refuse(self.trainer)
+        given = self.config.fit.trainer
+        refuse_setup(
+            self.trainer, sync_batchnorm=given.sync_batchnorm, use_distributed_sampler=given.use_distributed_sampler
+        )
         if kwargs.get("ckpt_path") is not None:
             read_checkpoint(kwargs["ckpt_path"])
-        self.trainer.fit(model, weights_only=True, **kwargs)
+        with ending_together(self.trainer):
+            self.trainer.fit(model, weights_only=True, **kwargs)
 
     def after_fit(self) -> None:
         """Show what was learned: metrics of the best epoch and a sheet of its detections."""
         checkpoint = next((c for c in self.trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), None)
         best = checkpoint.best_path if checkpoint else None
+        folder = self.trainer.log_dir  # the processes agree on it, so all of them must ask
         if not self.trainer.is_global_zero or checkpoint is None or best is None:
             return
         metrics = {n.removeprefix("val/"): v for n, v in checkpoint.best_metrics.items() if n.startswith("val/")}
         print_metrics(f"best epoch: {checkpoint.best_epoch}", metrics)
-        run = Path(self.trainer.log_dir or best.parent)
+        run = Path(folder or best.parent)
         sheet = run / "predictions.jpg"
         detector = Detector.load(best, loader=self.datamodule.image_loader, device=self.model.device)
         write_sheet(detector, self.datamodule, sheet)
