@@ -27,7 +27,7 @@ def quiet() -> None:
         ".*You are using a CUDA device .* that has Tensor Cores.*",
     ):
         warnings.filterwarnings("ignore", message)
-    if rank_zero_only.rank:  # what all processes have to say, the first one says
+    if getattr(rank_zero_only, "rank", 0):  # what all processes have to say, the first one says
         logging.getLogger("yolo").setLevel(logging.ERROR)
         warnings.simplefilter("ignore")
 

@@ -67,9 +67,11 @@ class FitCLI(LightningCLI):
         listed = listed if isinstance(listed, list) else [listed]
         ours = [*callbacks, TrainingSummaryCallback()]
         config["callbacks"] = [*listed]
-        return super()._instantiate_trainer(
-            config, [c for c in ours if not any(isinstance(o, type(c)) for o in listed)]
-        )
+        callbacks = [c for c in ours if not any(isinstance(o, type(c)) for o in listed)]
+        try:
+            return super()._instantiate_trainer(config, callbacks)
+        except ValueError as error:  # a strategy or an accelerator that does not exist or does not fit
+            raise UserError(" ".join(str(error).split())) from error
 
     def fit(self, model: YOLOModule, **kwargs: Any) -> None:
         """Train; a checkpoint to resume from is read as plain tensors."""

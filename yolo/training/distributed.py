@@ -19,7 +19,7 @@ from yolo.errors import UserError
 
 GRACE = 3.0
 """Seconds that a failing process leaves to the first one, which may have the same to say, before it speaks itself."""
-LAST_WORDS = 5.0
+LAST_WORDS = 10.0
 """Seconds in which the first process looks for the one whose failure is behind its own."""
 
 
