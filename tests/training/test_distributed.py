@@ -7,7 +7,6 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,113 +14,24 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
-from torch import Tensor, nn
+from torch import nn
 
 from tests.conftest import TINY_FIT, Done, assert_user_error, launch_yolo, run_yolo
 from tests.tiny_dataset import write_dataset
+from tests.training.witness import SmallNetwork, fingerprint
 from yolo.commands.validate import ValidateOptions, validate
 from yolo.data.options import DataOptions
 from yolo.data.sampler import EpochSampler
 from yolo.errors import UserError
-from yolo.models.blocks import Conv
 from yolo.models.checkpoint import load_model
-from yolo.models.detection_model import DetectionModel, Maps
 from yolo.models.fuse import fuse
-from yolo.training.callbacks import BestCheckpoint
 from yolo.training.callbacks.ema import TRAINING_WEIGHTS_KEY
 from yolo.training.distributed import ending_together, share_buffers, sum_over_ranks, world_size
 from yolo.training.module import ModuleOptions, YOLOModule
 from yolo.training.optim import parameter_groups
 
-HERE = "tests.training.test_distributed"
-NORMS = nn.modules.batchnorm._BatchNorm
-
-
-class SmallNetwork(DetectionModel):
-    """Two levels, with batch normalisation; its boxes fit the embedded shapes before any training."""
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__(num_classes, strides=(8, 16))
-        self.register_buffer("bins", torch.arange(4.0))
-        self.stem = Conv(3, 8, 8, 8)
-        self.down = Conv(8, 16, 3, 2)
-        self.heads = nn.ModuleList(nn.Conv2d(width, 4 * 4 + num_classes, 1) for width in (8, 16))
-
-    def forward(self, images: Tensor) -> tuple[Maps, ...]:
-        fine = self.stem(images)
-        return ([self.heads[0](fine), self.heads[1](self.down(fine))],)
-
-
-def fingerprint(state: dict[str, Tensor]) -> str:
-    return sha256(b"".join(tensor.detach().contiguous().numpy().tobytes() for tensor in state.values())).hexdigest()
-
-
-class Witness(Callback):
-    """Writes down, for each process, what it measured and decided."""
-
-    def __init__(self) -> None:
-        self.seen: dict[str, list] = {"measured": [], "trained": [], "images": [], "batches": [], "numbers": []}
-
-    def on_validation_batch_start(self, trainer, pl_module, batch, batch_index, dataloader_index=0) -> None:
-        if not trainer.sanity_checking:
-            self.seen["measured"].append(fingerprint(pl_module.model.state_dict()))
-
-    def on_validation_epoch_end(self, trainer, pl_module) -> None:
-        if not trainer.sanity_checking:
-            self.seen["batches"].append(len(trainer.val_dataloaders))
-
-    def on_validation_end(self, trainer, pl_module) -> None:
-        if not trainer.sanity_checking:
-            evaluation = pl_module.metrics.evaluation
-            self.seen["numbers"].append(evaluation.summary)
-            self.seen["images"].append([image["id"] for image in evaluation.ground_truth.images])
-
-    def on_train_epoch_end(self, trainer, pl_module) -> None:
-        self.seen["trained"].append(fingerprint(dict(pl_module.model.named_buffers())))
-        self.seen["weights"] = fingerprint(dict(pl_module.model.named_parameters()))
-
-    def on_train_end(self, trainer, pl_module) -> None:
-        (best,) = (c for c in trainer.callbacks if isinstance(c, BestCheckpoint))
-        (early,) = (c for c in trainer.callbacks if isinstance(c, EarlyStopping))
-        self.seen["best"] = [best.best_epoch, best.kept, early.wait_count, float(early.best_score)]
-        self.seen["folder"] = str(best.folder)
-        self.seen["broadcast"] = trainer.strategy.model.broadcast_buffers
-        Path(f"witness-{trainer.global_rank}.json").write_text(json.dumps(self.seen))
-
-
-class FixedStatistics(Callback):
-    """Keeps batch normalisation as it was at the start, and writes down the losses of each step."""
-
-    def on_fit_start(self, trainer, pl_module) -> None:
-        self.steps: list[dict[str, float]] = []
-        loss = pl_module.loss
-
-        def recorded(*args, reduce_sum, **kwargs):
-            scores: list[float] = []
-
-            def reduce(value: Tensor) -> Tensor:
-                total = reduce_sum(value)
-                scores.extend(total.tolist())
-                return total
-
-            result = loss(*args, reduce_sum=reduce, **kwargs)
-            parts = {name: value.item() for name, value in result.parts.items()}
-            self.steps.append({"total": result.total.item(), "scores": scores[0], **parts})
-            return result
-
-        pl_module.loss = recorded
-
-    def on_train_batch_start(self, trainer, pl_module, *args) -> None:
-        for module in pl_module.model.modules():
-            if isinstance(module, NORMS):
-                module.eval()
-
-    def on_train_end(self, trainer, pl_module) -> None:
-        name = f"losses-{trainer.global_rank}-of-{trainer.world_size}.json"
-        Path(name).write_text(json.dumps(self.steps))
+HERE = "tests.training.witness"
 
 
 TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
@@ -162,8 +72,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 def test_validation_of_unequal_shares_ends_and_counts_each_image_once(pair: Pair) -> None:
     first, second = pair.seen
     assert (first["batches"], second["batches"]) == ([2, 2], [1, 1])
-    assert not first["broadcast"]
-    assert not second["broadcast"]
+    assert first["broadcast"] is second["broadcast"] is False
     for images in first["images"] + second["images"]:
         assert len(images) == len(set(images)) == 9
 
@@ -199,7 +108,7 @@ def test_one_process_measures_the_same(pair: Pair) -> None:
         validate(options, DataOptions(**card.config["data"]))
     (metrics,) = evaluated
     assert len(metrics.evaluation.ground_truth.images) == 9
-    assert metrics.evaluation.summary == pytest.approx(by_two, abs=1e-4)
+    assert metrics.evaluation.summary == pytest.approx(by_two, rel=1e-3, abs=1e-9)  # few true positives: small numbers
 
 
 @pytest.mark.slow
@@ -256,7 +165,7 @@ def test_two_processes_have_the_losses_and_weights_of_one(tmp_path: Path) -> Non
     write_sparse_dataset(tmp_path / "dataset")
     options = [
         *TINY_FIT, "--data.format=yolo", "--data.root=dataset", "--data.mosaic_prob=0", "--trainer.max_epochs=1",
-        "--model.optimizer=sgd", f"--trainer.callbacks={HERE}.FixedStatistics",
+        "--model.optimizer=sgd", "--model.learning_rate=0.01", "--model.warmup_epochs=0", f"--trainer.callbacks={HERE}.FixedStatistics",
     ]  # fmt: skip
     together = launch_yolo(*options, "--data.batch_size=2", "--trainer.devices=2", cwd=tmp_path)
     assert together.returncode == 0, together.stderr
@@ -277,7 +186,7 @@ def test_two_processes_have_the_losses_and_weights_of_one(tmp_path: Path) -> Non
         torch.load(tmp_path / f"runs/quickstart/version_{i}/checkpoints/last.ckpt", weights_only=True) for i in (0, 1)
     ]
     for name, tensor in states[0][TRAINING_WEIGHTS_KEY].items():
-        torch.testing.assert_close(tensor, states[1][TRAINING_WEIGHTS_KEY][name], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(tensor, states[1][TRAINING_WEIGHTS_KEY][name], rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.slow
