@@ -165,7 +165,8 @@ def test_two_processes_have_the_losses_and_weights_of_one(tmp_path: Path) -> Non
     write_sparse_dataset(tmp_path / "dataset")
     options = [
         *TINY_FIT, "--data.format=yolo", "--data.root=dataset", "--data.mosaic_prob=0", "--trainer.max_epochs=1",
-        "--model.optimizer=sgd", "--model.learning_rate=0.01", "--model.warmup_epochs=0", f"--trainer.callbacks={HERE}.FixedStatistics",
+        "--model.optimizer=sgd", "--model.learning_rate=0.01", "--model.warmup_epochs=0",
+        f"--trainer.callbacks={HERE}.FixedStatistics",
     ]  # fmt: skip
     together = launch_yolo(*options, "--data.batch_size=2", "--trainer.devices=2", cwd=tmp_path)
     assert together.returncode == 0, together.stderr
