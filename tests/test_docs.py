@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run, run_yolo
+from tests.conftest import Run, launch_yolo, run_yolo
 from tests.models.weights.official import official, save_official
 from tests.tiny_dataset import write_dataset
 
@@ -75,7 +75,8 @@ def test_command(document: str, line: str, workplace: Path, monkeypatch: pytest.
         size = ["--model.model_config=v9-t"] if "--model.network_args" not in line else []
         epochs = ["--trainer.max_epochs=2"] if "--ckpt_path" in line else []
         arguments += [*SMALL, *size, *epochs]
-    done = run_yolo(*arguments, cwd=workplace)
+    run = launch_yolo if "devices" in line else run_yolo
+    done = run(*arguments, cwd=workplace)
     assert done.returncode == 0, f"{document}: {line}\n{done.stderr}"
 
 

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities import rank_zero_only
 
 from yolo.errors import UserError
 
@@ -22,9 +23,13 @@ def quiet() -> None:
         "LightningCLI's args parameter is intended.*",
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*The number of training batches .* is smaller than the logging interval.*",
+        "It is recommended to use .*sync_dist=True.*",
         ".*You are using a CUDA device .* that has Tensor Cores.*",
     ):
         warnings.filterwarnings("ignore", message)
+    if getattr(rank_zero_only, "rank", 0):  # what all processes have to say, the first one says
+        logging.getLogger("yolo").setLevel(logging.ERROR)
+        warnings.simplefilter("ignore")
 
 
 @contextlib.contextmanager

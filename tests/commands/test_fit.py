@@ -83,6 +83,7 @@ def test_resumed_run_ends_where_the_straight_run_ends(tiny_run: Run, tmp_path: P
         (["--early_stopping.monitor=val/map"], ["'val/map' is not logged", "val/mAP50"]),
         (["--trainer.precision=bf16-true"], ["precision is bf16-true", "bf16-mixed"]),
         (["--trainer.devices=0"], ["devices='0'"]),
+        (["--trainer.strategy=nonsense"], ["invalid strategy name", "nonsense"]),
         (["--model.learning_rate=-1"], ["learning_rate is -1", "at least"]),
         (["--model.step_size=0"], ["step_size is 0"]),
         (["--model.nms_iou_threshold=65"], ["nms_iou_threshold is 65", "between 0 and 1"]),

@@ -136,6 +136,15 @@ def test_reduce_sum_gives_the_divisor() -> None:
     assert shared.total.item() == pytest.approx(alone.total.item() / 4, rel=1e-6)
 
 
+def test_processes_divide_by_their_share_of_at_least_one() -> None:
+    maps, targets = make_maps(1, 2), make_targets(1, 2, most=6)
+    undivided = DetectionLoss()((maps,), targets, STRIDES, BINS, reduce_sum=torch.ones_like)
+    shared = DetectionLoss()(
+        (maps,), targets, STRIDES, BINS, reduce_sum=lambda total: total.new_full([1], 0.3), num_processes=4
+    )
+    assert shared.total.item() == pytest.approx(4 * undivided.total.item(), rel=1e-6)
+
+
 def test_mixed_precision_computes_in_float32() -> None:
     targets = make_targets(1, 2, most=6)
     half = tuple(level.detach().bfloat16().requires_grad_() for level in make_maps(1, 2))

@@ -22,6 +22,7 @@ from yolo.options import SentenceErrors
 from yolo.shipped_configs import resolve_configs
 from yolo.size import as_size
 from yolo.training.callbacks import BestCheckpoint, EMACallback, TrainingSummaryCallback
+from yolo.training.distributed import ending_together, refuse_setup
 from yolo.training.module import YOLOModule
 
 SHEET_IMAGES = 16
@@ -66,16 +67,23 @@ class FitCLI(LightningCLI):
         listed = listed if isinstance(listed, list) else [listed]
         ours = [*callbacks, TrainingSummaryCallback()]
         config["callbacks"] = [*listed]
-        return super()._instantiate_trainer(
-            config, [c for c in ours if not any(isinstance(o, type(c)) for o in listed)]
-        )
+        callbacks = [c for c in ours if not any(isinstance(o, type(c)) for o in listed)]
+        try:
+            return super()._instantiate_trainer(config, callbacks)
+        except ValueError as error:  # a strategy or an accelerator that does not exist or does not fit
+            raise UserError(" ".join(str(error).split())) from error
 
     def fit(self, model: YOLOModule, **kwargs: Any) -> None:
         """Train; a checkpoint to resume from is read as plain tensors."""
         _refuse(self.trainer)
+        given = self.config.fit.trainer
+        refuse_setup(
+            self.trainer, sync_batchnorm=given.sync_batchnorm, use_distributed_sampler=given.use_distributed_sampler
+        )
         if kwargs.get("ckpt_path") is not None:
             model.continue_from(ModelCard.from_dict(read_checkpoint(kwargs["ckpt_path"])[CARD_KEY]))
-        self.trainer.fit(model, weights_only=True, **kwargs)
+        with ending_together(self.trainer):
+            self.trainer.fit(model, weights_only=True, **kwargs)
 
     def after_fit(self) -> None:
         """Show what was learned: metrics of the best epoch and a sheet of its detections."""

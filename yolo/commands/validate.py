@@ -45,6 +45,8 @@ class ValidateOptions:
     """Side of the square network input in pixels."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    devices: int = 1
+    """Number of devices that share the images out among themselves."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None
     """Arithmetic of the network."""
     network: str | None = None
@@ -54,11 +56,13 @@ class ValidateOptions:
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options, data, loader = parse(arguments)
+    from lightning.pytorch.utilities import rank_zero_only
+
     from yolo.evaluation.table import print_metrics
 
     metrics = validate(options, data, loader)
     where = "the embedded dataset" if data.format == "shapes" else data.root
-    print_metrics(f"{options.checkpoint} on {where} ({data.format})", metrics)
+    rank_zero_only(print_metrics)(f"{options.checkpoint} on {where} ({data.format})", metrics)
 
 
 def parse(arguments: Sequence[str]) -> tuple[ValidateOptions, DataOptions, ImageLoader | None]:
@@ -98,6 +102,7 @@ def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | 
     from yolo.data.datamodule import YOLODataModule
     from yolo.lightning_output import options_at_fault, quiet
     from yolo.size import as_size
+    from yolo.training.distributed import ending_together
     from yolo.training.module import YOLOModule
 
     quiet()
@@ -127,9 +132,10 @@ def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | 
             use_distributed_sampler=False,
             accelerator=DEVICES[options.device],
             precision=cast(Any, options.precision or trained["precision"]),
-            devices=1,
+            devices=options.devices,
         )
-    trainer.validate(module, datamodule=datamodule, verbose=False)
+    with ending_together(trainer):
+        trainer.validate(module, datamodule=datamodule, verbose=False)
     assert module.metrics is not None
     return module.metrics.as_dict()
 

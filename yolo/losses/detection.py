@@ -103,6 +103,7 @@ class DetectionLoss:
         bins: Tensor,
         *,
         reduce_sum: ReduceSum | None = None,
+        num_processes: int = 1,
     ) -> LossResult:
         """The loss of one batch.
 
@@ -111,8 +112,9 @@ class DetectionLoss:
             targets: (image index, class, x1, y1, x2, y2) in pixels of the network input, float32 `[M, 6]`; M may be 0.
             strides: pixels per cell of each level.
             bins: distance in strides each bin stands for, 0 ... R - 1, `[R]`.
-            reduce_sum: turns this process's sum of scores into the one to divide by; in distributed training, where
-                gradients are averaged over processes, that is the mean of the sums. None: this process trains alone.
+            reduce_sum: adds a tensor up over the processes that train together. None: this process trains alone.
+            num_processes: how many those are. The sum of their totals and the mean of their parts are those of one
+                process with all their images.
 
         Raises:
             ValueError: a target whose image index or class does not exist, or targets of another shape.
@@ -123,7 +125,12 @@ class DetectionLoss:
         anchors = make_anchors([(level.shape[2], level.shape[3]) for level in main], strides, main[0].device)
         candidates = self.assigner.find_candidates(anchors, targets)
         image_size = main[0].shape[2] * strides[0], main[0].shape[3] * strides[0]
-        terms = [self._branch(maps, anchors, candidates, bins, image_size, reduce_sum) for maps in branches]
+        sums, scores = zip(*(self._branch(m, anchors, candidates, bins, image_size) for m in branches), strict=True)
+        norm = torch.stack(scores)  # [branches]
+        if reduce_sum is not None:
+            norm = reduce_sum(norm)
+        # What has to be at least 1 is the divisor of all processes' images; each divides by its share of that.
+        terms = torch.stack(sums) / (norm.clamp(min=1) / num_processes)[:, None]
         total = terms[0].sum()
         for auxiliary in terms[1:]:
             total = total + self.options.auxiliary_loss_weight * auxiliary.sum()
@@ -137,16 +144,12 @@ class DetectionLoss:
         candidates: Candidates,
         bins: Tensor,
         image_size: tuple[int, int],
-        reduce_sum: ReduceSum | None,
-    ) -> Tensor:
-        """Weighted box, classification and distribution terms of one branch, `[3]`."""
+    ) -> tuple[Tensor, Tensor]:
+        """Weighted sums of the box, classification and distribution terms of one branch, `[3]`, and of its scores."""
         box_logits, class_logits = flatten_maps(maps, count_classes(maps, bins))
         with torch.no_grad():
             boxes = _boxes(box_logits, anchors, bins)
         found = self.assigner(class_logits, boxes, candidates)
-        norm = found.scores.sum()
-        if reduce_sum is not None:
-            norm = reduce_sum(norm)
 
         # Without positives these are sums over nothing: zeros that still reach every parameter, as DDP demands.
         positive = Anchors(anchors.points[found.anchors], anchors.strides[found.anchors])
@@ -161,7 +164,7 @@ class DetectionLoss:
             self.options.cls_loss_weight * self._class_sum(class_logits, candidates.targets, found),
             self.options.dfl_loss_weight * (distribution * found.scores).sum(),
         ]
-        return torch.stack(terms) / norm.clamp(min=1)
+        return torch.stack(terms), found.scores.sum()
 
     def _class_sum(self, class_logits: Tensor, targets: Tensor, found: Assignment) -> Tensor:
         """Classification loss summed over all anchors and classes, a scalar."""

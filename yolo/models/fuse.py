@@ -22,7 +22,7 @@ def fuse(module: nn.Module) -> None:
     if module.training:
         raise ValueError(f"fuse needs a module in eval mode, found {type(module).__name__} in training mode")
     for part in module.modules():
-        if isinstance(part, Conv) and isinstance(part.bn, nn.BatchNorm2d):
+        if isinstance(part, Conv) and isinstance(part.bn, nn.modules.batchnorm._BatchNorm):
             part.conv = fuse_conv_bn_eval(part.conv, part.bn)
             part.bn = nn.Identity()
     for part in module.modules():

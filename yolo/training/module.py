@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from yolo.boxes.nms import NMSOptions
@@ -24,6 +23,7 @@ from yolo.models.checkpoint import CARD_KEY, ModelCard, NetworkSpec, load_model
 from yolo.size import as_size
 from yolo.training.callbacks.freeze import FreezeCallback
 from yolo.training.callbacks.plots import MetricsPlotsCallback
+from yolo.training.distributed import keep_buffers_out_of_forward, share_buffers, sum_over_ranks, world_size
 from yolo.training.optim import apply_rates, build_optimizer
 from yolo.training.options import ModuleOptions
 from yolo.training.pretrained import start_network
@@ -137,14 +137,26 @@ class YOLOModule(LightningModule):
     def on_fit_start(self) -> None:
         """Fix the schedule."""
         self.schedule = self._build_schedule()
+        keep_buffers_out_of_forward(cast(nn.Module, self.trainer.strategy.model))
+
+    def on_train_epoch_start(self) -> None:
+        """Start from one network on all processes, its buffers included."""
+        share_buffers(self.model)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Loss of one batch, scaled by its size."""
         branches = self.model(to_network_input(batch.images, self.options.channels_last))
-        result = self.loss(branches, batch.targets, self.model.strides, self.model.bins, reduce_sum=_mean_over_ranks)
+        result = self.loss(
+            branches,
+            batch.targets,
+            self.model.strides,
+            self.model.bins,
+            reduce_sum=sum_over_ranks,
+            num_processes=world_size(),
+        )
         for name, value in result.parts.items():
             self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch.records))
-        return result.total * _world_size()
+        return result.total * world_size()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Set the rates of this step; log the rate of the weights."""
@@ -156,6 +168,10 @@ class YOLOModule(LightningModule):
         """The optimiser; its rates are set by the schedule at every step."""
         # A fused optimiser would unscale gradients itself, which clipping in mixed precision must do before it.
         return build_optimizer(self.model, self.options, fused=str(self.trainer.precision).startswith("32"))
+
+    def on_validation_start(self) -> None:
+        """Measure one network on all processes: callbacks have put the average into it by now."""
+        share_buffers(self.model)
 
     def on_validation_epoch_start(self) -> None:
         """Start an empty evaluation."""
@@ -219,16 +235,3 @@ def _differ(one: str, names: Sequence[str], other: str, other_names: Sequence[st
 
 def _class_path(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
-
-
-def _world_size() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def _mean_over_ranks(value: Tensor) -> Tensor:
-    """Average over all processes, so that every rank divides by its share of the global sum."""
-    if _world_size() == 1:
-        return value
-    total = value.clone()
-    dist.all_reduce(total)
-    return total / _world_size()

@@ -27,13 +27,13 @@ class MetricsPlotsCallback(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw, on one process."""
-        wanted = self.options.save_metrics_plots and trainer.is_global_zero and not trainer.sanity_checking
-        if not wanted or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if not self.options.save_metrics_plots or trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        run = trainer.log_dir or trainer.default_root_dir  # the processes agree on it, so all of them must ask
+        if not trainer.is_global_zero:
             return
         from yolo.evaluation.plots import save_curves
 
-        module = cast(Any, pl_module)
-        folder = self.options.metrics_plots_dir or Path(trainer.log_dir or trainer.default_root_dir) / "metrics"
-        save_curves(
-            module.metrics.evaluation, module.card.class_names, Path(folder) / f"epoch_{trainer.current_epoch + 1}"
-        )
+        module, epoch = cast(Any, pl_module), trainer.current_epoch + 1
+        folder = Path(self.options.metrics_plots_dir or Path(run) / "metrics") / f"epoch_{epoch}"
+        save_curves(module.metrics.evaluation, module.card.class_names, folder)
