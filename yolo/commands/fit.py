@@ -21,7 +21,8 @@ from yolo.models.checkpoint import read_checkpoint
 from yolo.options import SentenceErrors
 from yolo.shipped_configs import resolve_configs
 from yolo.size import as_size
-from yolo.training.callbacks import BestCheckpoint, EMACallback, TrainingSummaryCallback
+from yolo.training.callbacks import BestCheckpoint, EMACallback, ExactResume, TrainingSummaryCallback
+from yolo.training.callbacks.checkpoint import find_last
 from yolo.training.module import YOLOModule
 
 SHEET_IMAGES = 16
@@ -64,7 +65,7 @@ class FitCLI(LightningCLI):
         """A callback that the config lists replaces ours of the same kind."""
         listed = config.get("callbacks") or []
         listed = listed if isinstance(listed, list) else [listed]
-        ours = [*callbacks, TrainingSummaryCallback()]
+        ours = [*callbacks, TrainingSummaryCallback(), ExactResume()]
         config["callbacks"] = [*listed]
         return super()._instantiate_trainer(
             config, [c for c in ours if not any(isinstance(o, type(c)) for o in listed)]
@@ -74,6 +75,10 @@ class FitCLI(LightningCLI):
         """Train; a checkpoint to resume from is read as plain tensors."""
         _refuse(self.trainer)
         if kwargs.get("ckpt_path") is not None:
+            if self.trainer.max_steps != -1:
+                raise UserError("--trainer.max_steps with --ckpt_path: a run is resumed by --trainer.max_epochs alone")
+            if kwargs["ckpt_path"] == "last":
+                kwargs["ckpt_path"] = find_last(self.trainer)
             read_checkpoint(kwargs["ckpt_path"])
         self.trainer.fit(model, weights_only=True, **kwargs)
 

@@ -113,7 +113,7 @@ def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | 
     module = YOLOModule.from_checkpoint(options.checkpoint, **given)
     assert module.card is not None
     trained = module.card.config["trainer"]
-    datamodule = YOLODataModule(image_size=module.image_size, image_loader=loader, **asdict(data))
+    datamodule = YOLODataModule(image_size=module.image_size, image_loader=loader, seed=trained["seed"], **asdict(data))
     if loader is None and not trained["image_loader"].startswith("yolo."):
         raise UserError(f"trained with {trained['image_loader']}: name a loader by --data.image_loader")
     if options.device not in DEVICES:

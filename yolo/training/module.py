@@ -22,6 +22,7 @@ from yolo.inference import detect, lay_out, to_network_input
 from yolo.losses.detection import DetectionLoss, LossOptions
 from yolo.models.checkpoint import CARD_KEY, ModelCard, NetworkSpec, load_model
 from yolo.size import as_size
+from yolo.training.loss_meter import LossMeter
 from yolo.training.optim import OptimizerOptions, apply_rates, build_optimizer
 from yolo.training.schedule import Schedule, ScheduleOptions
 
@@ -117,6 +118,7 @@ class YOLOModule(LightningModule):
         self.class_names = class_names
         self.image_size = as_size(image_size)
         self.loss = DetectionLoss(self.options)
+        self.losses = LossMeter()
         self.card: ModelCard | None = None
         self.metrics: Metrics | None = None
         self._evaluator: Evaluator | None = None
@@ -168,7 +170,12 @@ class YOLOModule(LightningModule):
             config={
                 "model": asdict(self.options),
                 "data": asdict(data.options),
-                "trainer": {"precision": str(self.trainer.precision), "image_loader": _class_path(data.image_loader)},
+                "trainer": {
+                    "precision": str(self.trainer.precision),
+                    "image_loader": _class_path(data.image_loader),
+                    "max_epochs": self.trainer.max_epochs,
+                    "seed": data.seed,
+                },
             },
         )
 
@@ -176,13 +183,20 @@ class YOLOModule(LightningModule):
         """Fix the schedule."""
         self.schedule = self._build_schedule()
 
+    def on_train_epoch_start(self) -> None:
+        """Start the means of the losses; Lightning leaves this out when a run is resumed in the middle of an epoch."""
+        self.losses.reset()
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Loss of one batch, scaled by its size."""
         branches = self.model(to_network_input(batch.images, self.options.channels_last))
         result = self.loss(branches, batch.targets, self.model.strides, self.model.bins, reduce_sum=_mean_over_ranks)
-        for name, value in result.parts.items():
-            self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch.records))
+        self.losses.update(result.parts, len(batch.records))
         return result.total * _world_size()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the means of the losses."""
+        self.log_dict({f"train/{name}": value for name, value in self.losses.means().items()})
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Set the rates of this step; log the rate of the weights."""
