@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import Done, run_yolo
+from tests.conftest import Done, assert_user_error, run_yolo
 
 pytestmark = pytest.mark.slow
 
@@ -223,6 +223,5 @@ def test_a_last_checkpoint_that_is_none(content: bytes | None, straight_run: Pat
     path = runs(tmp_path) / "version_0" / LAST
     path.parent.mkdir(parents=True)
     path.write_bytes(whole[: len(whole) // 2] if content is None else content)
-    assert_user_error(
-        run_yolo(*FIT, "--ckpt_path=last", cwd=tmp_path), f"version_0/{LAST}", "not a readable checkpoint"
-    )
+    done = run_yolo(*FIT, "--ckpt_path=last", cwd=tmp_path)
+    assert_user_error(done, f"version_0/{LAST}", "not a readable checkpoint")
