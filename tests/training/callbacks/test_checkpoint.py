@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -153,6 +154,12 @@ def test_every_n_steps_counts_optimiser_steps(tmp_path: Path) -> None:
     assert watcher.seen == [None, None, 1, 1, 2]
     with pytest.raises(UserError, match="every_n_steps is 0, expected at least 1 or null"):
         BestCheckpoint(every_n_steps=0)
+
+
+def test_signals_are_as_they_were_after_the_run(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    train(tmp_path, [0.1], BestCheckpoint())
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def find(root: Path, *, dirpath: str | None = None, logger: object | None = None) -> Path:

@@ -14,6 +14,9 @@ from yolo.errors import UserError
 from yolo.training.callbacks import ExactResume
 from yolo.training.module import YOLOModule
 
+# Lightning cannot know that the sampler goes on where the checkpoint stands; the command line hides this warning.
+pytestmark = pytest.mark.filterwarnings("ignore:.*your dataloader is not resumable.*")
+
 
 class SaveAfter(Callback):
     """Saves after a number of batches, in training or at a batch of the validation."""

@@ -101,8 +101,9 @@ class BestCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listen for signals; note the step."""
-        self._signal.listen()
         self._last_step = trainer.global_step
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._signal.listen()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Write `last.ckpt` after a step for which it is due, or when told to stop."""
