@@ -215,6 +215,12 @@ def test_wrong_arguments(arguments: dict[str, Any], expected: str) -> None:
         YOLODataModule(**arguments)
 
 
+def test_a_start_method_that_the_system_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiprocessing.get_all_start_methods", lambda: ["spawn"])
+    with pytest.raises(UserError, match=r"data\.start_method is fork, this system has spawn"):
+        YOLODataModule(start_method="fork")
+
+
 @pytest.mark.parametrize("form", ["coco", "yolo"])
 def test_the_dataset_folder_stays_untouched(coco: MakeDataset, yolo: MakeDataset, tmp_path: Path, form: str) -> None:
     coco()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import signal
 from collections.abc import Iterator
 from types import FrameType
@@ -77,6 +78,9 @@ class YOLODataModule(L.LightningDataModule):
         self.options = DataOptions(**kwargs)
         if min(image_size) < 1:
             raise UserError(f"data.image_size is {image_size}, expected a height and a width in pixels")
+        known = multiprocessing.get_all_start_methods()
+        if self.options.start_method not in (None, *known):
+            raise UserError(f"data.start_method is {self.options.start_method}, this system has {', '.join(known)}")
         if seed < 0:
             raise UserError(f"data.seed is {seed}, expected 0 or more")
         self.image_size = (image_size[0], image_size[1])

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, Trainer
 from tests.training.test_module import TINY, data, fit
 from yolo.errors import UserError
 from yolo.training.callbacks import ExactResume
+from yolo.training.callbacks.resume import RESUME_KEY
 from yolo.training.module import YOLOModule
 
 # Lightning cannot know that the sampler goes on where the checkpoint stands; the command line hides this warning.
@@ -99,6 +100,14 @@ def test_what_more_epochs_do_to_the_schedule(third_batch: Path, capsys: pytest.C
     )
     assert said
     assert 0 < float(said[2]) < float(said[1])
+
+
+def test_a_checkpoint_without_the_state(third_batch: Path, tmp_path: Path) -> None:
+    stored = torch.load(third_batch, weights_only=True)
+    del stored[RESUME_KEY]
+    torch.save(stored, tmp_path / "other.ckpt")
+    with pytest.raises(UserError, match="holds no state to resume from"):
+        run(checkpoint=tmp_path / "other.ckpt")
 
 
 @pytest.mark.parametrize(("epochs", "fits"), [(1, False), (2, False), (3, True)])

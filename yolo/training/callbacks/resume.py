@@ -57,6 +57,10 @@ class ExactResume(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse a run that is over; keep the state until everything is in place."""
+        if RESUME_KEY not in checkpoint:
+            raise UserError(
+                "the checkpoint holds no state to resume from: it was not written by `yolo fit` as it is now"
+            )
         done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         epochs = trainer.max_epochs
         if epochs is not None and 0 < epochs <= done:
