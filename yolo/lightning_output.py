@@ -1,4 +1,4 @@
-"""What of Lightning's own talk reaches the terminal: warnings that matter, errors as sentences, no advertisements."""
+"""What reaches the terminal: our lines; of Lightning's, warnings that matter and errors as sentences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import warnings
 from collections.abc import Iterator
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
 
 from yolo.errors import UserError
 
@@ -24,12 +26,19 @@ def quiet() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*The number of training batches .* is smaller than the logging interval.*",
         "It is recommended to use .*sync_dist=True.*",
+        ".*your dataloader is not resumable.*",  # its sampler is, by ExactResume
         ".*You are using a CUDA device .* that has Tensor Cores.*",
     ):
         warnings.filterwarnings("ignore", message)
     if getattr(rank_zero_only, "rank", 0):  # what all processes have to say, the first one says
         logging.getLogger("yolo").setLevel(logging.ERROR)
         warnings.simplefilter("ignore")
+
+
+def print_line(trainer: Trainer, line: str) -> None:
+    """Print a line, once for all processes, that reads the same on a terminal and in a log file."""
+    if trainer.is_global_zero:
+        Console(highlight=False, soft_wrap=True, markup=False).print(line)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Run, assert_user_error, run_yolo
+from tests.conftest import TINY_FIT, Run, assert_user_error, run_yolo
 from yolo.commands.validate import parse
 
 
@@ -97,3 +97,21 @@ def test_wrong_options(tiny_run: Run, tmp_path: Path, arguments: list[str], frag
     (tmp_path / "run.yaml").write_text("data:\n  nonsense: 1\n")
     arguments = [argument.format(config=tmp_path / "run.yaml") for argument in arguments]
     assert_user_error(run_yolo("validate", "--checkpoint", tiny_run.best, *arguments), *fragments)
+
+
+def test_a_run_on_a_fraction_is_measured_on_the_same_images(tmp_path: Path) -> None:
+    network = "tests.models.test_checkpoint.TinyNetwork"
+    options = [
+        "--data.data_fraction=0.4",
+        "--data.shapes_val=20",
+        "--seed_everything=3",
+        f"--model.model_config={network}",
+    ]
+    fitted = run_yolo(*TINY_FIT, *options, cwd=tmp_path)
+    assert fitted.returncode == 0, fitted.stderr
+    best = tmp_path / "runs/quickstart/version_0/checkpoints/best.ckpt"
+    measured = run_yolo("validate", "--checkpoint", best)
+    assert measured.returncode == 0, measured.stderr
+    assert printed(measured.stdout) == pytest.approx(printed(fitted.stdout), abs=1e-6)
+    assert parse(["--checkpoint", str(best)])[1].data_fraction == 0.4
+    assert parse(["--checkpoint", str(best), "--data.root=elsewhere"])[1].data_fraction == 1.0

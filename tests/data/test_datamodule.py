@@ -14,6 +14,7 @@ import torch
 
 from yolo.data.batch import Batch
 from yolo.data.datamodule import YOLODataModule
+from yolo.data.sampler import EpochSampler
 from yolo.errors import UserError
 
 MakeDataset = Callable[..., Path]
@@ -36,10 +37,8 @@ def digest(batch: Batch) -> str:
     return hashlib.sha256(batch.images.numpy().tobytes() + batch.targets.numpy().tobytes() + ids).hexdigest()
 
 
-def epochs(module: YOLODataModule, count: int = 2, context: str | None = None) -> list[str]:
+def epochs(module: YOLODataModule, count: int = 2) -> list[str]:
     loader = module.train_dataloader()
-    if context:
-        loader.multiprocessing_context = context
     digests = []
     for epoch in range(count):
         loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
@@ -134,12 +133,39 @@ def test_batches_follow_from_the_seed() -> None:
 
 
 def test_batches_do_not_depend_on_forked_workers() -> None:
-    assert epochs(shapes(num_workers=2), context="fork") == epochs(shapes())
+    assert epochs(shapes(num_workers=2, start_method="fork")) == epochs(shapes())
 
 
 @pytest.mark.slow
 def test_batches_do_not_depend_on_spawned_workers() -> None:
-    assert epochs(shapes(num_workers=2), context="spawn") == epochs(shapes())
+    assert epochs(shapes(num_workers=2, start_method="spawn")) == epochs(shapes())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_skipped_batches_are_not_prepared(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = epochs(shapes(shapes_train=20), count=1)
+    module = shapes(shapes_train=20, num_workers=workers, start_method="fork")
+    loader = module.train_dataloader()
+    sampler = loader.sampler
+    assert isinstance(sampler, EpochSampler)
+    iterator = iter(loader)  # Lightning has it before the epoch and the place in it are known
+    sampler.set_epoch(0)
+    sampler.start_at(0, 3 * 4)
+    order = [index for _, index in sampler]
+    asked: list[int] = []
+    pipeline = loader.dataset.pipeline  # type: ignore[attr-defined]
+    monkeypatch.setattr(loader.dataset, "pipeline", lambda *args, **_: asked.append(args[2]) or pipeline(*args, **_))
+    assert [digest(batch) for batch in iterator] == whole[3:]
+    assert asked == ([] if workers else order[: 2 * 4])  # forked workers have lists of their own
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_iterators_leave_the_random_numbers_of_the_training_alone(workers: int) -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    for loader in (shapes(num_workers=workers).train_dataloader(), shapes(num_workers=workers).val_dataloader()):
+        next(iter(loader))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -187,6 +213,12 @@ def test_validation_classes_must_be_those_of_training(coco: MakeDataset, tmp_pat
 def test_wrong_arguments(arguments: dict[str, Any], expected: str) -> None:
     with pytest.raises(UserError, match=re.escape(expected)):
         YOLODataModule(**arguments)
+
+
+def test_a_start_method_that_the_system_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiprocessing.get_all_start_methods", lambda: ["spawn"])
+    with pytest.raises(UserError, match=r"data\.start_method is fork, this system has spawn"):
+        YOLODataModule(start_method="fork")
 
 
 @pytest.mark.parametrize("form", ["coco", "yolo"])
@@ -276,3 +308,14 @@ def test_lightning_passes_the_epoch_and_resuming_continues_with_it(tmp_path: Pat
     begun = train(tmp_path, 3, stop_after=2).seen
     assert begun == straight[:4]
     assert train(tmp_path, 3, checkpoint=tmp_path / "last.ckpt").seen == straight[4:]
+
+
+@pytest.mark.slow
+def test_more_epochs_move_the_end_of_the_mosaic_inside_live_workers(tmp_path: Path) -> None:
+    two = train(tmp_path, 2).seen
+    assert [number for _, number in two] == epochs(at(shapes(close_mosaic_epochs=1), 0, 1, max_epochs=2))
+    resumed = train(tmp_path, 4, checkpoint=tmp_path / "last.ckpt").seen
+    expected = epochs(at(shapes(close_mosaic_epochs=1), 0, 1, max_epochs=4), count=4)
+    assert [number for _, number in resumed] == expected[4:]
+    without_end = epochs(at(shapes(close_mosaic_epochs=0), 0, 1), count=4)
+    assert [a == b for a, b in zip(expected, without_end, strict=True)] == [True] * 6 + [False] * 2

@@ -49,3 +49,14 @@ def test_ranks_share_without_overlap_and_equally(size: int, world_size: int) -> 
 def test_a_rank_outside_the_world_is_refused() -> None:
     with pytest.raises(ValueError, match="rank 2 is not in a world of 2"):
         EpochSampler(4, 0, rank=2, world_size=2)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_begun_epoch_goes_on_and_the_next_is_whole(rank: int) -> None:
+    whole, begun = EpochSampler(21, 0, rank, 2), EpochSampler(21, 0, rank, 2)
+    begun.start_at(3, 4)
+    for epoch in (3, 4, 3):
+        whole.set_epoch(epoch)
+        begun.set_epoch(epoch)
+        assert list(begun) == list(whole)[4 if epoch == 3 else 0 :]
+    assert len(begun) == len(whole) == 10

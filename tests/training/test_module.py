@@ -127,15 +127,14 @@ def test_resuming_with_another_network_is_refused(tmp_path: Path) -> None:
 
 def test_loss_is_scaled_by_the_batch_and_logged_unscaled() -> None:
     module = YOLOModule("v9-t", image_size=64)
-    logged: dict[str, torch.Tensor] = {}
     datamodule = data()
     datamodule.setup("fit")
-    module.trainer = SimpleNamespace(datamodule=datamodule, precision="32-true")  # type: ignore[assignment]
-    module.log = lambda name, value, **_: logged.update({name: value})  # type: ignore[method-assign]
+    module.trainer = SimpleNamespace(datamodule=datamodule, precision="32-true", max_epochs=1)  # type: ignore[assignment]
     module.configure_model()
     module.model.train()
     batch = next(iter(datamodule.train_dataloader()))
     total = module.training_step(batch, 0)
+    logged = module.losses.means()
     torch.manual_seed(0)
     maps, auxiliary = module.model(to_network_input(batch.images))
     alone = [

@@ -21,7 +21,8 @@ from yolo.models.checkpoint import CARD_KEY, ModelCard, read_checkpoint
 from yolo.options import SentenceErrors
 from yolo.shipped_configs import resolve_configs
 from yolo.size import as_size
-from yolo.training.callbacks import BestCheckpoint, EMACallback, TrainingSummaryCallback
+from yolo.training.callbacks import BestCheckpoint, EMACallback, ExactResume, TrainingSummaryCallback
+from yolo.training.callbacks.checkpoint import find_last
 from yolo.training.distributed import ending_together, refuse_setup
 from yolo.training.module import YOLOModule
 
@@ -65,7 +66,7 @@ class FitCLI(LightningCLI):
         """A callback that the config lists replaces ours of the same kind."""
         listed = config.get("callbacks") or []
         listed = listed if isinstance(listed, list) else [listed]
-        ours = [*callbacks, TrainingSummaryCallback()]
+        ours = [*callbacks, TrainingSummaryCallback(), ExactResume()]
         config["callbacks"] = [*listed]
         callbacks = [c for c in ours if not any(isinstance(o, type(c)) for o in listed)]
         try:
@@ -81,6 +82,10 @@ class FitCLI(LightningCLI):
             self.trainer, sync_batchnorm=given.sync_batchnorm, use_distributed_sampler=given.use_distributed_sampler
         )
         if kwargs.get("ckpt_path") is not None:
+            if self.trainer.max_steps != -1:
+                raise UserError("--trainer.max_steps with --ckpt_path: a run is resumed by --trainer.max_epochs alone")
+            if kwargs["ckpt_path"] == "last":
+                kwargs["ckpt_path"] = find_last(self.trainer)
             model.continue_from(ModelCard.from_dict(read_checkpoint(kwargs["ckpt_path"])[CARD_KEY]))
         with ending_together(self.trainer):
             self.trainer.fit(model, weights_only=True, **kwargs)

@@ -19,7 +19,10 @@ from yolo.shipped_configs import resolve_configs
 
 DEVICES = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 
-PATH_OPTIONS = tuple(f"{split}_{kind}" for split in ("train", "val") for kind in ("images", "ann", "labels", "split"))
+SPLIT_OPTIONS = (
+    "data_fraction",
+    *(f"{split}_{kind}" for split in ("train", "val") for kind in ("images", "ann", "labels", "split")),
+)
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,8 @@ def parse(arguments: Sequence[str]) -> tuple[ValidateOptions, DataOptions, Image
     if known.checkpoint:
         stored = read_checkpoint(known.checkpoint)[CARD_KEY]["config"]["data"]
         given = {item.partition("=")[0] for item in arguments}
-        if given & {"--config", "--data.root", "--data.format"}:  # another dataset: the old paths mean nothing in it
-            stored = {name: value for name, value in stored.items() if name not in PATH_OPTIONS}
+        if given & {"--config", "--data.root", "--data.format"}:  # another dataset: these mean nothing in it
+            stored = {name: value for name, value in stored.items() if name not in SPLIT_OPTIONS}
         parser.set_defaults(_prefixed(stored))
     if known.config:
         parser.set_defaults(_prefixed(_data_section(Path(known.config))))
@@ -118,7 +121,7 @@ def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | 
     module = YOLOModule.from_checkpoint(options.checkpoint, **given)
     assert module.card is not None
     trained = module.card.config["trainer"]
-    datamodule = YOLODataModule(image_size=module.image_size, image_loader=loader, **asdict(data))
+    datamodule = YOLODataModule(image_size=module.image_size, image_loader=loader, seed=trained["seed"], **asdict(data))
     if loader is None and not trained["image_loader"].startswith("yolo."):
         raise UserError(f"trained with {trained['image_loader']}: name a loader by --data.image_loader")
     if options.device not in DEVICES:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import signal
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 import cv2
@@ -15,8 +18,9 @@ from yolo.data.annotations import AnnotatedSet
 from yolo.data.augment.pipeline import AugmentPipeline
 from yolo.data.batch import Batch, Sample, collate
 from yolo.data.dataset import DetectionDataset
+from yolo.data.fraction import take_fraction
 from yolo.data.loaders import ImageLoader
-from yolo.data.options import DataOptions
+from yolo.data.options import DataOptions, Split
 from yolo.data.sampler import EpochSampler
 from yolo.data.source import choose_loader, read_split
 from yolo.errors import UserError
@@ -25,7 +29,11 @@ logger = logging.getLogger(__name__)
 
 
 class BatchLoader(DataLoader[Sample]):
-    """A DataLoader whose workers' UserErrors arrive as the sentence they were, without the worker's traceback."""
+    """A DataLoader whose workers' UserErrors arrive as the sentence they were, without the worker's traceback.
+
+    Being a generator, it asks the sampler only when the first batch is wanted: Lightning creates the iterator before
+    it tells the sampler the epoch, and before a resumed run knows its place in it.
+    """
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         try:
@@ -37,6 +45,14 @@ class BatchLoader(DataLoader[Sample]):
 def _init_worker(worker_id: int) -> None:  # noqa: ARG001 (torch calls it with the id)
     # Workers share the machine; and OpenCV's thread pool does not survive a fork.
     cv2.setNumThreads(0)
+    # Ctrl-C, and SIGTERM from many a supervisor, reach every process of a group; the training process, which writes a
+    # checkpoint first, still needs its workers. A second SIGTERM ends them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _survive_once)
+
+
+def _survive_once(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
 
 
 class YOLODataModule(L.LightningDataModule):
@@ -62,6 +78,9 @@ class YOLODataModule(L.LightningDataModule):
         self.options = DataOptions(**kwargs)
         if min(image_size) < 1:
             raise UserError(f"data.image_size is {image_size}, expected a height and a width in pixels")
+        known = multiprocessing.get_all_start_methods()
+        if self.options.start_method not in (None, *known):
+            raise UserError(f"data.start_method is {self.options.start_method}, this system has {', '.join(known)}")
         if seed < 0:
             raise UserError(f"data.seed is {seed}, expected 0 or more")
         self.image_size = (image_size[0], image_size[1])
@@ -73,11 +92,18 @@ class YOLODataModule(L.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations of the splits that `stage` needs; once only."""
         if stage in (None, "fit") and self.train is None:
-            self.train = read_split(self.options, "train")
+            self.train = self._read("train")
         if self.val is None:
-            self.val = read_split(self.options, "val")
+            self.val = self._read("val")
         if self.train is not None:
             _require_same_classes(self.train, self.val)
+
+    def _read(self, split: Split) -> AnnotatedSet:
+        whole = read_split(self.options, split)
+        part = take_fraction(whole, self.options.data_fraction, self.seed)
+        if len(part.images) < len(whole.images):
+            logger.warning("data_fraction: %d of %d %s images remain", len(part.images), len(whole.images), split)
+        return part
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -158,6 +184,9 @@ class YOLODataModule(L.LightningDataModule):
             drop_last=drop_last,
             collate_fn=collate,
             num_workers=options.num_workers,
+            multiprocessing_context=options.start_method if workers else None,
+            # Its own, since an iterator draws a seed for its workers: the training's random numbers are left alone.
+            generator=torch.Generator().manual_seed(self.seed),
             worker_init_fn=_init_worker,
             persistent_workers=workers,
             prefetch_factor=options.prefetch_factor if workers else None,

@@ -24,6 +24,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "perspective": (0, 1),
     "flip_lr": (0, 1),
     "flip_ud": (0, 1),
+    "data_fraction": (1e-6, 1),
     "close_mosaic_epochs": (0, float("inf")),
     "batch_size": (1, float("inf")),
     "num_workers": (0, float("inf")),
@@ -64,6 +65,9 @@ class SourceOptions:
     on_bad_label: BadLabelPolicy = "error"
     """A label that cannot be right (malformed, outside the image, without area): stop there, or skip and count it.
     COCO boxes without area are always skipped and counted, since COCO's own files have some."""
+    data_fraction: float = 1.0
+    """Use this fraction of the images of both splits, the same of each class by the first object of an image, drawn
+    from the seed; a class keeps one image at least."""
     shapes_train: int = 800
     """Number of training images of the embedded dataset."""
     shapes_val: int = 160
@@ -112,6 +116,8 @@ class DataOptions(AugmentOptions, SourceOptions):
     """Images per batch on each device, in training and validation."""
     num_workers: int = 8
     """Processes that prepare batches; 0 prepares them in the training process. Batches do not depend on it."""
+    start_method: Literal["fork", "spawn"] | None = None
+    """How these processes are started; null for Python's own choice. Batches do not depend on it."""
     pin_memory: bool = True
     """Copy batches into page-locked memory when there is a CUDA device."""
     prefetch_factor: int = 4

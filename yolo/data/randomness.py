@@ -9,6 +9,7 @@ ORDER = 0
 AUGMENT = 1
 SCENE = 2
 PAINT = 3
+FRACTION = 4
 
 
 def generator(seed: int, *key: int) -> np.random.Generator:

@@ -24,10 +24,15 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
+        self._begun = (-1, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration; Lightning calls this before each one."""
         self.epoch = epoch
+
+    def start_at(self, epoch: int, images: int) -> None:
+        """Leave out the first `images` of `epoch`: a run that is resumed in the middle of it has trained on them."""
+        self._begun = (epoch, images)
 
     def __len__(self) -> int:
         return self.size // self.world_size
@@ -35,4 +40,6 @@ class EpochSampler(Sampler[tuple[int, int]]):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = generator(self.seed, ORDER, self.epoch).permutation(self.size)
         mine = order[self.rank : len(self) * self.world_size : self.world_size]
-        return iter([(self.epoch, index) for index in mine.tolist()])
+        epoch, images = self._begun
+        rest = mine[images:] if self.epoch == epoch else mine
+        return iter([(self.epoch, index) for index in rest.tolist()])

@@ -24,6 +24,7 @@ from yolo.size import as_size
 from yolo.training.callbacks.freeze import FreezeCallback
 from yolo.training.callbacks.plots import MetricsPlotsCallback
 from yolo.training.distributed import keep_buffers_out_of_forward, share_buffers, sum_over_ranks, world_size
+from yolo.training.loss_meter import LossMeter
 from yolo.training.optim import apply_rates, build_optimizer
 from yolo.training.options import ModuleOptions
 from yolo.training.pretrained import start_network
@@ -66,6 +67,7 @@ class YOLOModule(LightningModule):
         self.class_names = class_names
         self.image_size = as_size(image_size)
         self.loss = DetectionLoss(self.options)
+        self.losses = LossMeter()
         self.card: ModelCard | None = None
         self.metrics: Metrics | None = None
         self._evaluator: Evaluator | None = None
@@ -125,7 +127,12 @@ class YOLOModule(LightningModule):
             config={
                 "model": asdict(self.options),
                 "data": asdict(data.options),
-                "trainer": {"precision": str(self.trainer.precision), "image_loader": _class_path(data.image_loader)},
+                "trainer": {
+                    "precision": str(self.trainer.precision),
+                    "image_loader": _class_path(data.image_loader),
+                    "max_epochs": self.trainer.max_epochs,
+                    "seed": data.seed,
+                },
             },
         )
 
@@ -140,8 +147,9 @@ class YOLOModule(LightningModule):
         keep_buffers_out_of_forward(cast(nn.Module, self.trainer.strategy.model))
 
     def on_train_epoch_start(self) -> None:
-        """Start from one network on all processes, its buffers included."""
+        """Start from one network on all processes; Lightning leaves this out when it resumes in mid-epoch."""
         share_buffers(self.model)
+        self.losses.reset()
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Loss of one batch, scaled by its size."""
@@ -154,9 +162,12 @@ class YOLOModule(LightningModule):
             reduce_sum=sum_over_ranks,
             num_processes=world_size(),
         )
-        for name, value in result.parts.items():
-            self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch.records))
+        self.losses.update(result.parts, len(batch.records))
         return result.total * world_size()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the means of the losses."""
+        self.log_dict({f"train/{name}": value for name, value in self.losses.means().items()})
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Set the rates of this step; log the rate of the weights."""

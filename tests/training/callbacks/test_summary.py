@@ -7,11 +7,11 @@ import torch
 
 from yolo.training.callbacks.checkpoint import BestCheckpoint
 from yolo.training.callbacks.summary import TrainingSummaryCallback
+from yolo.training.loss_meter import LossMeter
 
 
 def trainer(epoch: int, best_epoch: int) -> SimpleNamespace:
-    metrics = {f"train/{n}": torch.tensor(1.5) for n in ("box", "cls", "dfl")}
-    metrics |= {"val/mAP": torch.tensor(0.3), "val/mAP50": torch.tensor(0.5)}
+    metrics = {"val/mAP": torch.tensor(0.3), "val/mAP50": torch.tensor(0.5)}
     checkpoint = BestCheckpoint()
     checkpoint.best_epoch = best_epoch
     return SimpleNamespace(
@@ -20,13 +20,19 @@ def trainer(epoch: int, best_epoch: int) -> SimpleNamespace:
     )  # fmt: skip
 
 
+def module() -> SimpleNamespace:
+    meter = LossMeter()
+    meter.update({name: torch.tensor(1.5) for name in ("box", "cls", "dfl")}, images=4)
+    return SimpleNamespace(losses=meter)
+
+
 def test_one_line_per_epoch_and_the_best_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
     callback = TrainingSummaryCallback()
     for epoch, best in enumerate([1, 2, 2]):
         now = trainer(epoch, best)
         callback.on_train_epoch_start(now, None)
         callback.on_validation_end(now, None)
-        callback.on_train_epoch_end(now, None)
+        callback.on_train_epoch_end(now, module())
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "epoch 2/3  box 1.500  cls 1.500  dfl 1.500  mAP 0.3000  mAP50 0.5000  0s  best"
     assert [line.endswith("best") for line in lines] == [True, True, False]

@@ -2,6 +2,7 @@
 
 from yolo.training.callbacks.checkpoint import BestCheckpoint
 from yolo.training.callbacks.ema import EMACallback
+from yolo.training.callbacks.resume import ExactResume
 from yolo.training.callbacks.summary import TrainingSummaryCallback
 
-__all__ = ["BestCheckpoint", "EMACallback", "TrainingSummaryCallback"]
+__all__ = ["BestCheckpoint", "EMACallback", "ExactResume", "TrainingSummaryCallback"]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shlex
 import shutil
+import signal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +20,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from yolo.errors import UserError
+from yolo.lightning_output import print_line
+from yolo.training.stop_signal import StopSignal
 
 logger = logging.getLogger(__name__)
 
@@ -25,15 +29,18 @@ BEST, LAST = "best.ckpt", "last.ckpt"
 
 
 class BestCheckpoint(Checkpoint):
-    """Writes one checkpoint at the end of each epoch and gives it further names, by hard links, if it is good.
+    """Writes `last.ckpt` at the end of each epoch and gives it further names, by hard links, if it is good.
 
-    A file appears under its name only when it is complete.
+    It is also written every so many steps, on request, and on SIGTERM or Ctrl-C, which then end the program with status
+    143 or 130; always right after an optimiser step, when no gradient is pending. A file appears under its name only
+    when it is complete.
 
     Args:
         dirpath: folder of the checkpoints; `checkpoints` in the run's folder when null.
         monitor: metric that decides which epoch is best.
         mode: whether more (max) or less (min) of it is better.
         save_top_k: how many of the best epochs to keep under a name with epoch and metric.
+        every_n_steps: optimiser steps after which `last.ckpt` is also written within an epoch; null for never.
     """
 
     def __init__(
@@ -42,20 +49,27 @@ class BestCheckpoint(Checkpoint):
         monitor: str = "val/mAP",
         mode: Literal["min", "max"] = "max",
         save_top_k: int = 3,
+        every_n_steps: int | None = None,
     ) -> None:
+        if every_n_steps is not None and every_n_steps < 1:
+            raise UserError(f"--checkpoint.every_n_steps is {every_n_steps}, expected at least 1 or null")
         self.dirpath = dirpath
         self.monitor = monitor
         self.mode = mode
         self.save_top_k = save_top_k
+        self.every_n_steps = every_n_steps
         self.folder = Path(dirpath or "")
         self.kept: dict[str, float] = {}
         """File name -> score of the best epochs, best first."""
         self.best_epoch = 0
         """The best epoch, counted from 1; 0 before the first validation."""
         self.best_metrics: dict[str, float] = {}
-        """All that was logged at the validation of the best epoch."""
+        """The metrics of the best epoch."""
         self._names: list[str] = []
         self._dropped: list[str] = []
+        self._signal = StopSignal()
+        self._stop: signal.Signals | None = None
+        self._last_step = 0
 
     @property
     def best_path(self) -> Path | None:
@@ -67,22 +81,54 @@ class BestCheckpoint(Checkpoint):
         previous = self.folder
         run = trainer.log_dir or trainer.default_root_dir
         self.folder = Path(trainer.strategy.broadcast(self.dirpath or os.path.join(run, "checkpoints")))  # noqa: PTH118
-        if self.kept and previous != self.folder.absolute():
-            self._take_along(previous, copy=trainer.is_global_zero)
+        if self.kept:
+            self._take_along(previous, link=trainer.is_global_zero)
 
-    def _take_along(self, previous: Path, *, copy: bool) -> None:
-        """Copy what was best from another folder. A best that is gone, or was replaced by a later one, is forgotten."""
+    def _take_along(self, previous: Path, *, link: bool) -> None:
+        """Bring what was best from the old folder. A best that is gone, or replaced by a later one, is forgotten."""
         present = [name for name in self.kept if (previous / name).is_file()]
-        candidates = [previous / name for name in (*present, BEST) if (previous / name).is_file()]
+        # A process that was killed while it named a new best has left it as `last.ckpt` alone.
+        candidates = [previous / name for name in (*present, BEST, LAST) if (previous / name).is_file()]
         best = next((path for path in candidates if _epoch(path) == self.best_epoch), None)
         if best is None:
             logger.warning("%s: the best checkpoint so far is not there, the best counts from now on", previous)
             self.kept, self.best_epoch, self.best_metrics = {}, 0, {}
             return
-        if copy:
+        if link:
             self.folder.mkdir(parents=True, exist_ok=True)
             for source, name in [*((previous / name, name) for name in present), (best, BEST)]:
-                shutil.copy2(source, self.folder / name)
+                _link(source, self.folder / name)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Listen for signals; note the step."""
+        self._last_step = trainer.global_step
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._signal.listen()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Write `last.ckpt` after a step for which it is due, or when told to stop."""
+        stepped = trainer.global_step != self._last_step
+        self._last_step = trainer.global_step
+        # What follows the last batch, a validation or the end of the epoch, does the same.
+        if not stepped or trainer.is_last_batch or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        self._stop = self._signal.agreed(trainer)
+        if self._stop or (self.every_n_steps and trainer.global_step % self.every_n_steps == 0):
+            self._write_last(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """End the program after a stop, now that the loggers have what the checkpoint's steps have logged."""
+        if self._stop:
+            self._exit(trainer, self._stop)
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """When told to stop: write `last.ckpt`; the resumed run starts this validation over.
+
+        Several processes, which need not have equally many batches, finish the epoch first.
+        """
+        if self._signal.received and trainer.world_size == 1 and not trainer.sanity_checking:
+            self._write_last(trainer)
+            self._exit(trainer, self._signal.received)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the epoch into the ranking."""
@@ -91,22 +137,38 @@ class BestCheckpoint(Checkpoint):
         self._names, self._dropped = self._rank(self._score(trainer), trainer.current_epoch + 1)
         if BEST in self._names:
             self.best_epoch = trainer.current_epoch + 1
-            self.best_metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            metrics = trainer.callback_metrics.items()
+            self.best_metrics = {name: float(value) for name, value in metrics if name.startswith("val/")}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `last.ckpt`, then name it by its merits."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        last = self.folder / LAST
-        partial = self.folder / f"{LAST}.partial"
-        trainer.save_checkpoint(partial)  # all processes take part
+        self._write_last(trainer)
         if trainer.is_global_zero:
-            partial.replace(last)
             for name in self._names:
-                _link(last, self.folder / name)
+                _link(self.folder / LAST, self.folder / name)
             for name in self._dropped:
                 (self.folder / name).unlink(missing_ok=True)
         self._names, self._dropped = [], []
+        self._stop = self._signal.agreed(trainer)  # heeded if there is another epoch
+
+    def _write_last(self, trainer: Trainer) -> None:
+        partial = self.folder / f"{LAST}.partial"
+        trainer.save_checkpoint(partial)  # all processes take part
+        if trainer.is_global_zero:
+            partial.replace(self.folder / LAST)
+
+    def _exit(self, trainer: Trainer, stop: signal.Signals) -> None:
+        """End the program as the signal would, and say how to go on."""
+        config = self.folder.parent / "config.yaml"
+        how = f"--config {shlex.quote(str(config))}" if config.is_file() else "..."
+        print_line(
+            trainer,
+            f"stopped by {stop.name} at epoch {trainer.current_epoch + 1}, step {trainer.global_step}; "
+            f"resume with: yolo fit {how} --ckpt_path {shlex.quote(str(self.folder / LAST))}",
+        )
+        raise SystemExit(128 + stop)
 
     def state_dict(self) -> dict[str, Any]:
         """What was best so far, and where it is."""
@@ -148,8 +210,26 @@ def _epoch(checkpoint: Path) -> int:
     return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"]) + 1
 
 
+def find_last(trainer: Trainer) -> Path:
+    """The newest `last.ckpt` of the runs beside the one that `trainer` is about to start. UserError without any."""
+    dirpath = next((c.dirpath for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), None)
+    runs = getattr(trainer.logger, "root_dir", None)  # of loggers that number their runs
+    if dirpath is not None:
+        folder, pattern = Path(dirpath), LAST
+    elif runs is not None:
+        folder, pattern = Path(runs), f"*/checkpoints/{LAST}"
+    else:
+        folder, pattern = Path(trainer.log_dir or trainer.default_root_dir), f"checkpoints/{LAST}"
+    found = list(folder.glob(pattern))
+    if not found:
+        raise UserError(f"--ckpt_path last: there is no {pattern} in {folder}")
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
 def _link(source: Path, target: Path) -> None:
     """Make `target` another name of the file `source`, replacing what had that name in one step."""
+    if target.exists() and target.samefile(source):
+        return
     temporary = target.with_name(f"{target.name}.partial")
     temporary.unlink(missing_ok=True)
     try:

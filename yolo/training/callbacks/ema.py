@@ -45,6 +45,9 @@ class EMACallback(Callback):
             self._average = {name: self._average[name].to(tensor.device) for name, tensor in weights.items()}
         else:
             self._average = {name: tensor.clone() for name, tensor in weights.items()}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the step, which a resumed run has only now: the next update belongs to the step after it."""
         self._last_step = trainer.global_step
 
     @torch.no_grad()

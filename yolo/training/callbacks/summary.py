@@ -6,11 +6,9 @@ import time
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from rich.console import Console
 
+from yolo.lightning_output import print_line
 from yolo.training.callbacks.checkpoint import BestCheckpoint
-
-LOSSES = ("box", "cls", "dfl")
 
 
 class TrainingSummaryCallback(Callback):
@@ -23,11 +21,15 @@ class TrainingSummaryCallback(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say what is trained on what."""
         data, card = cast(Any, trainer).datamodule, cast(Any, pl_module).card
-        _print(
+        print_line(
             trainer,
             f"{card.network.name}, {len(card.class_names)} classes, {len(data.train.images)} training and "
             f"{len(data.val.images)} validation images at {card.image_size[0]} x {card.image_size[1]}",
         )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock of a run that is resumed in the middle of an epoch."""
+        self._started = time.monotonic()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -45,14 +47,9 @@ class TrainingSummaryCallback(Callback):
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch = trainer.current_epoch + 1
         best = any(c.best_epoch == epoch for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint))
-        losses = "  ".join(f"{name} {logged[f'train/{name}']:.3f}" for name in LOSSES)
-        _print(
+        losses = "  ".join(f"{name} {float(mean):.3f}" for name, mean in cast(Any, pl_module).losses.means().items())
+        print_line(
             trainer,
             f"epoch {epoch}/{trainer.max_epochs}  {losses}  mAP {logged['val/mAP']:.4f}  "
             f"mAP50 {logged['val/mAP50']:.4f}  {time.monotonic() - self._started:.0f}s{'  best' if best else ''}",
         )
-
-
-def _print(trainer: Trainer, line: str) -> None:
-    if trainer.is_global_zero:
-        Console(highlight=False, soft_wrap=True, markup=False).print(line)

@@ -1,0 +1,227 @@
+"""A run that is interrupted anywhere and resumed ends where the straight run ends, bit for bit."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import Done, assert_user_error, run_yolo
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+LAST = Path("checkpoints/last.ckpt")
+EPOCHS = "--trainer.max_epochs=6"
+FIT = [
+    "fit", "--config=quickstart", "--model.model_config=tests.commands.interruption.Forgetful", "--model.image_size=64",
+    "--data.shapes_train=44", "--data.shapes_val=12", "--data.shapes_size=64", "--data.batch_size=8",
+    "--data.close_mosaic_epochs=2", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1", EPOCHS,
+]  # fmt: skip
+# Five batches of eight in an epoch; four images are left over.
+WORKERS = {
+    "no worker": ["--data.num_workers=0"],
+    "forked workers": ["--data.num_workers=2", "--data.start_method=fork"],
+    "spawned workers": ["--data.num_workers=2", "--data.start_method=spawn"],
+}
+ACCUMULATE = "--trainer.accumulate_grad_batches=2"
+workers = pytest.mark.parametrize("workers", WORKERS.values(), ids=WORKERS)
+
+
+def runs(folder: Path) -> Path:
+    return folder / "runs" / "quickstart"
+
+
+def fit(folder: Path, *options: str) -> Done:
+    """`yolo fit` in this process."""
+    done = run_yolo(*FIT, *options, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def interrupted_fit(folder: Path, signal: str, epoch: int, batch: int, *options: str, **where: bool) -> Done:
+    """`yolo fit` in a process of its own, which gets a signal at a batch (counted from 0) of an epoch (from 1)."""
+    aim = {"name": signal, "epoch": epoch, "batch": batch, **where}
+    callback = ["--trainer.callbacks=tests.commands.interruption.SignalAt"]
+    callback += [f"--trainer.callbacks.{name}={value}" for name, value in aim.items()]
+    # The number of threads decides the order of sums.
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-m", "yolo", *FIT, *callback, *options]
+    done = subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, start_new_session=True, timeout=300
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def straight(options: list[str]) -> Callable[[pytest.TempPathFactory], Path]:
+    @pytest.fixture(scope="module")
+    def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        folder = tmp_path_factory.mktemp("straight")
+        fit(folder, "--data.num_workers=0", "--checkpoint.save_top_k=9", *options)
+        return runs(folder) / "version_0"
+
+    return run
+
+
+straight_run = straight([])
+straight_accumulated_run = straight([ACCUMULATE])
+
+
+def assert_equal(a: Any, b: Any, path: str = "") -> None:
+    """Equality of nested containers, tensors by every bit."""
+    assert type(a) is type(b), path
+    if isinstance(a, dict):
+        assert list(a) == list(b), path
+        for key in a:
+            assert_equal(a[key], b[key], f"{path}/{key}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), path
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_equal(x, y, f"{path}/{i}")
+    elif isinstance(a, torch.Tensor):
+        assert a.dtype == b.dtype, path
+        assert torch.equal(a, b), path
+    else:
+        assert a == b, path
+
+
+def contents(run: Path) -> dict[str, Any]:
+    """The last checkpoint, but for what may differ: places, how many epochs are kept, and Lightning's counters."""
+    stored = torch.load(run / LAST, weights_only=True)
+    for state in stored["callbacks"].values():
+        state.pop("folder", None)
+        state.pop("kept", None)
+    for key in ("loops", "yolo_card"):
+        del stored[key]
+    return stored
+
+
+def rows(*folders: Path) -> list[dict[str, str]]:
+    """The rows of metrics.csv; later runs replace what earlier ones logged of the same steps."""
+    merged: dict[tuple[str, ...], dict[str, str]] = {}
+    for folder in folders:
+        for row in csv.DictReader((folder / "metrics.csv").open()):
+            filled = {name: value for name, value in row.items() if value}
+            merged[(row["epoch"], row["step"], *filled)] = filled
+    return sorted(merged.values(), key=lambda row: (int(row["epoch"]), int(row["step"]), len(row), *row))
+
+
+def assert_same_end(straight_run: Path, *parts: Path) -> None:
+    assert_equal(contents(straight_run), contents(parts[-1]))
+    assert rows(straight_run) == rows(*parts)
+
+
+@workers
+def test_resumed_between_epochs(workers: list[str], straight_run: Path, tmp_path: Path) -> None:
+    (third,) = straight_run.glob("checkpoints/epoch003-*.ckpt")
+    done = fit(tmp_path, *workers, f"--ckpt_path={third}")
+    assert "resumed in epoch 4, at step 15" in done.stdout
+    assert len(rows(runs(tmp_path) / "version_0")) == 3 * (5 + 2)
+    assert_same_end(straight_run, straight_run, runs(tmp_path) / "version_0")
+
+
+@workers
+def test_killed_in_the_middle_of_epoch_4(workers: list[str], straight_run: Path, tmp_path: Path) -> None:
+    killed = interrupted_fit(tmp_path, "SIGKILL", 4, 2, *workers)
+    assert killed.returncode == -9
+    done = fit(tmp_path, *workers, "--ckpt_path=last")
+    assert "resumed in epoch 4, at step 15" in done.stdout
+    assert_same_end(straight_run, *(runs(tmp_path) / f"version_{i}" for i in (0, 1)))
+
+
+def test_killed_with_a_checkpoint_every_two_steps(straight_run: Path, tmp_path: Path) -> None:
+    options = ["--data.num_workers=2", "--checkpoint.every_n_steps=2"]
+    killed = interrupted_fit(tmp_path, "SIGKILL", 4, 4, *options)
+    assert killed.returncode == -9
+    done = fit(tmp_path, *options, "--ckpt_path=last")
+    assert "resumed in epoch 4 after 3 of 5 batches, at step 18" in done.stdout
+    assert_same_end(straight_run, *(runs(tmp_path) / f"version_{i}" for i in (0, 1)))
+
+
+@workers
+def test_terminated_in_the_middle_of_epoch_4(workers: list[str], straight_run: Path, tmp_path: Path) -> None:
+    # The whole group, as systemd and SLURM do: the workers must live until the checkpoint is written.
+    stopped = interrupted_fit(tmp_path, "SIGTERM", 4, 1, *workers, group=True)
+    assert stopped.returncode == 143, stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    said = re.search(r"^stopped by SIGTERM at epoch 4, step 17; resume with: yolo (fit .*)$", stopped.stdout, re.M)
+    assert said, stopped.stdout
+    assert said[1] == (
+        "fit --config runs/quickstart/version_0/config.yaml --ckpt_path runs/quickstart/version_0/checkpoints/last.ckpt"
+    )
+    done = run_yolo(*said[1].split(), "--trainer.callbacks=null", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "resumed in epoch 4 after 2 of 5 batches, at step 17" in done.stdout
+    assert_same_end(straight_run, *(runs(tmp_path) / f"version_{i}" for i in (0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("signal", "epoch", "batch", "validation", "status", "resumed"),
+    [
+        ("SIGINT", 1, 0, False, 130, "resumed in epoch 1 after 1 of 5 batches, at step 1"),
+        ("SIGTERM", 4, 4, False, 143, "resumed in epoch 4 after 5 of 5 batches, at step 20"),  # the last batch
+        ("SIGTERM", 4, 1, True, 143, "resumed in epoch 4 after 5 of 5 batches, at step 20"),
+        ("SIGTERM", 1, 0, True, 143, "resumed in epoch 1 after 5 of 5 batches, at step 5"),
+    ],
+)
+def test_stopped_elsewhere(
+    signal: str, epoch: int, batch: int, validation: bool, status: int, resumed: str, straight_run: Path, tmp_path: Path
+) -> None:
+    stopped = interrupted_fit(tmp_path, signal, epoch, batch, "--data.num_workers=0", validation=validation)
+    assert stopped.returncode == status, stopped.stderr
+    assert f"stopped by {signal} at epoch {epoch}" in stopped.stdout
+    done = fit(tmp_path, "--data.num_workers=0", "--ckpt_path=last")
+    assert resumed in done.stdout
+    assert_same_end(straight_run, *(runs(tmp_path) / f"version_{i}" for i in (0, 1)))
+
+
+def test_a_signal_in_the_last_validation_lets_the_run_be_resumed_too(straight_run: Path, tmp_path: Path) -> None:
+    stopped = interrupted_fit(tmp_path, "SIGTERM", 6, 0, "--data.num_workers=0", validation=True)
+    assert stopped.returncode == 143, stopped.stderr
+    fit(tmp_path, "--data.num_workers=0", "--ckpt_path=last")
+    assert_same_end(straight_run, *(runs(tmp_path) / f"version_{i}" for i in (0, 1)))
+
+
+@pytest.mark.parametrize(("batch", "stands"), [(0, 2), (1, 2), (2, 4)])
+def test_accumulated_gradients_are_not_lost(
+    batch: int, stands: int, straight_accumulated_run: Path, tmp_path: Path
+) -> None:
+    options = ["--data.num_workers=2", ACCUMULATE]
+    stopped = interrupted_fit(tmp_path, "SIGTERM", 4, batch, *options)
+    assert stopped.returncode == 143, stopped.stderr
+    done = fit(tmp_path, *options, "--ckpt_path=last")
+    assert f"resumed in epoch 4 after {stands} of 5 batches, at step {9 + stands // 2}" in done.stdout
+    assert_same_end(straight_accumulated_run, *(runs(tmp_path) / f"version_{i}" for i in (0, 1)))
+
+
+def test_more_epochs_on_the_command_line(straight_run: Path, tmp_path: Path) -> None:
+    (third,) = straight_run.glob("checkpoints/epoch003-*.ckpt")
+    done = run_yolo(*FIT, "--data.num_workers=0", "--trainer.max_epochs=6", f"--ckpt_path={third}", cwd=tmp_path)
+    assert "max_epochs was" not in done.stdout
+    done = run_yolo(*FIT, "--data.num_workers=0", "--trainer.max_epochs=7", f"--ckpt_path={third}", cwd=tmp_path)
+    assert "max_epochs was 6 and is 7: the cosine schedule is recomputed over 35 instead of 30 steps" in done.stdout
+    assert "epoch 7/7" in done.stdout
+
+
+def test_nothing_left_to_train(straight_run: Path, tmp_path: Path) -> None:
+    for epochs in (6, 4):
+        options = ["--data.num_workers=0", f"--trainer.max_epochs={epochs}", f"--ckpt_path={straight_run / LAST}"]
+        assert_user_error(run_yolo(*FIT, *options, cwd=tmp_path), "6 epochs done", f"max_epochs is {epochs}")
+
+
+@pytest.mark.parametrize("content", [b"", b"half", None])
+def test_a_last_checkpoint_that_is_none(content: bytes | None, straight_run: Path, tmp_path: Path) -> None:
+    whole = (straight_run / LAST).read_bytes()
+    path = runs(tmp_path) / "version_0" / LAST
+    path.parent.mkdir(parents=True)
+    path.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    done = run_yolo(*FIT, "--ckpt_path=last", cwd=tmp_path)
+    assert_user_error(done, f"version_0/{LAST}", "not a readable checkpoint")
