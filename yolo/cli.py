@@ -25,6 +25,7 @@ COMMANDS = {
     "validate": Command("yolo.commands.validate", "Measure a checkpoint on a dataset with COCO's metrics."),
     "predict": Command("yolo.commands.predict", "Detect objects in images."),
     "info": Command("yolo.commands.info", "Show parameters, FLOPs and shapes of a network."),
+    "replay": Command("yolo.commands.replay", "Run a training step again that was not finite."),
 }
 
 

@@ -17,11 +17,14 @@ from yolo.evaluation.draw import contact_sheet
 from yolo.evaluation.evaluator import METRIC_NAMES
 from yolo.evaluation.table import print_metrics
 from yolo.lightning_output import options_at_fault, quiet
+from yolo.memory import memory_at_fault, training_settings
 from yolo.models.checkpoint import read_checkpoint
 from yolo.options import SentenceErrors
 from yolo.shipped_configs import resolve_configs
 from yolo.size import as_size
 from yolo.training.callbacks import BestCheckpoint, EMACallback, TrainingSummaryCallback
+from yolo.training.callbacks.non_finite import NonFiniteGuard
+from yolo.training.lr_finder import find_learning_rate
 from yolo.training.module import YOLOModule
 
 SHEET_IMAGES = 16
@@ -54,17 +57,23 @@ class FitCLI(LightningCLI):
         """Link and add options."""
         parser.link_arguments("model.image_size", "data.image_size", compute_fn=as_size)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.add_argument("--find_lr", type=bool, default=False, help="Suggest a learning rate instead of training.")
         parser.add_lightning_class_args(EMACallback, "ema")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults({"early_stopping.monitor": "val/mAP", "early_stopping.mode": "max"})
         parser.set_defaults({"early_stopping.patience": 50})
 
+    def before_instantiate_classes(self) -> None:
+        """Take the sweep out of the config, so that the one saved with the run trains."""
+        config = self.config.get(str(self.subcommand), self.config)
+        self.find_lr, config.find_lr = config.find_lr, False
+
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """A callback that the config lists replaces ours of the same kind."""
         listed = config.get("callbacks") or []
         listed = listed if isinstance(listed, list) else [listed]
-        ours = [*callbacks, TrainingSummaryCallback()]
+        ours = [*callbacks, TrainingSummaryCallback(), NonFiniteGuard()]
         config["callbacks"] = [*listed]
         return super()._instantiate_trainer(
             config, [c for c in ours if not any(isinstance(o, type(c)) for o in listed)]
@@ -75,7 +84,11 @@ class FitCLI(LightningCLI):
         _refuse(self.trainer)
         if kwargs.get("ckpt_path") is not None:
             read_checkpoint(kwargs["ckpt_path"])
-        self.trainer.fit(model, weights_only=True, **kwargs)
+        with memory_at_fault(training_settings(self.trainer, model, self.datamodule)):
+            if self.find_lr:
+                find_learning_rate(self.trainer, model, **kwargs)
+            else:
+                self.trainer.fit(model, weights_only=True, **kwargs)
 
     def after_fit(self) -> None:
         """Show what was learned: metrics of the best epoch and a sheet of its detections."""

@@ -97,6 +97,7 @@ def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | 
 
     from yolo.data.datamodule import YOLODataModule
     from yolo.lightning_output import options_at_fault, quiet
+    from yolo.memory import memory_at_fault, validation_settings
     from yolo.size import as_size
     from yolo.training.module import YOLOModule
 
@@ -129,7 +130,8 @@ def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | 
             precision=cast(Any, options.precision or trained["precision"]),
             devices=1,
         )
-    trainer.validate(module, datamodule=datamodule, verbose=False)
+    with memory_at_fault(validation_settings(trainer, module, datamodule)):
+        trainer.validate(module, datamodule=datamodule, verbose=False)
     assert module.metrics is not None
     return module.metrics.as_dict()
 

@@ -19,9 +19,11 @@ from yolo.data.datamodule import YOLODataModule
 from yolo.errors import UserError, require_ranges
 from yolo.evaluation.evaluator import Evaluator, Metrics
 from yolo.inference import detect, lay_out, to_network_input
-from yolo.losses.detection import DetectionLoss, LossOptions
+from yolo.losses.detection import DetectionLoss, LossOptions, LossResult, ReduceSum
 from yolo.models.checkpoint import CARD_KEY, ModelCard, NetworkSpec, load_model
 from yolo.size import as_size
+from yolo.training.compiled import CompiledForward
+from yolo.training.evidence import StepTrace
 from yolo.training.optim import OptimizerOptions, apply_rates, build_optimizer
 from yolo.training.schedule import Schedule, ScheduleOptions
 
@@ -80,6 +82,8 @@ class ModuleOptions(LossOptions, OptimizerOptions, ScheduleOptions, ThresholdOpt
 
     channels_last: bool = True
     """Memory layout of weights and activations that convolutions are fastest in, on CPUs and on tensor cores."""
+    compile: bool = False
+    """Run the training forward pass through torch.compile; where that fails, warn and train without."""
 
     def __post_init__(self) -> None:
         require_ranges(self, _RANGES, "model.")
@@ -117,6 +121,8 @@ class YOLOModule(LightningModule):
         self.class_names = class_names
         self.image_size = as_size(image_size)
         self.loss = DetectionLoss(self.options)
+        self.compiled = CompiledForward() if self.options.compile else None
+        self.trace = StepTrace(_mean_over_ranks)
         self.card: ModelCard | None = None
         self.metrics: Metrics | None = None
         self._evaluator: Evaluator | None = None
@@ -178,11 +184,18 @@ class YOLOModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Loss of one batch, scaled by its size."""
-        branches = self.model(to_network_input(batch.images, self.options.channels_last))
-        result = self.loss(branches, batch.targets, self.model.strides, self.model.bins, reduce_sum=_mean_over_ranks)
+        self.trace = StepTrace(_mean_over_ranks)
+        result = self.compute_loss(batch.images, batch.targets, self.trace.reduce_sum)
+        self.trace.keep(result)
         for name, value in result.parts.items():
             self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=len(batch.records))
         return result.total * _world_size()
+
+    def compute_loss(self, images: Tensor, targets: Tensor, reduce_sum: ReduceSum | None) -> LossResult:
+        """Loss of uint8 images `[B, 3, H, W]` against targets `[M, 6]`; `reduce_sum` as in `DetectionLoss`."""
+        inputs = to_network_input(images, self.options.channels_last)
+        branches = self.compiled(self.model, inputs) if self.compiled else self.model(inputs)
+        return self.loss(branches, targets, self.model.strides, self.model.bins, reduce_sum=reduce_sum)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Set the rates of this step; log the rate of the weights."""
