@@ -21,7 +21,7 @@ ALLOWED = {
     "evaluation": {"evaluation", "data", "boxes"},
     "training": {"training", "evaluation", "data", "losses", "models", "boxes"},
 }
-OPTIONAL = {"onnx", "onnxruntime", "tensorflow", "transformers", "wandb", "torchvision", "pycocotools", "matplotlib"}
+OPTIONAL = {"onnx", "onnxruntime", "tensorflow", "transformers", "wandb", "torchvision", "pycocotools"}
 
 
 def imported(path: Path) -> set[str]:
@@ -54,6 +54,7 @@ def test_optional_packages_are_not_needed() -> None:
         assert not {name.split(".")[0] for name in imported(path)} & OPTIONAL, path
     assert {name for path in FILES for name in imported(path) if name.startswith("hotcoco")} == {"hotcoco"}
     assert [p.name for p in FILES if "hotcoco" in imported(p)] == ["coco.py"]
+    assert [p.name for p in FILES if any(name.startswith("matplotlib") for name in imported(p))] == ["lr_finder.py"]
 
 
 def test_the_command_table_needs_no_heavy_package() -> None:

@@ -13,7 +13,7 @@ from yolo.errors import UserError
 # Matched in messages: torch knows many types of error for this, and an error of a worker arrives as text.
 _DEVICE = re.compile(r"(CUDA|HIP|XPU|MPS).*out of memory|ALLOC_FAILED", re.DOTALL)
 _HOST = re.compile(
-    r"DefaultCPUAllocator: (can.t allocate|not enough) memory|MemoryError|bad_alloc|mmap.*allocate memory"
+    r"DefaultCPUAllocator: (can.t allocate|not enough) memory|(?<!OutOf)MemoryError|bad_alloc|mmap.*allocate memory"
 )
 # What the system's memory killer, a full /dev/shm and a failed allocation in C++ end a process with.
 _WORKER = re.compile(r"DataLoader worker \(pid.*\) is killed by signal: (Killed|Bus error|Aborted)")
@@ -33,7 +33,7 @@ def training_settings(trainer: Any, module: Any, data: Any) -> MemorySettings:
     """The settings of `yolo fit`."""
     batch = (
         f"--data.batch_size ({data.options.batch_size}, with --trainer.accumulate_grad_batches, now "
-        f"{trainer.accumulate_grad_batches}, raised to keep the sum)"
+        f"{trainer.accumulate_grad_batches}, raised in turn)"
     )
     size = f"--model.image_size ({' x '.join(map(str, module.image_size))})"
     return MemorySettings((batch, size, f"--trainer.precision ({trainer.precision})"), _workers(data))

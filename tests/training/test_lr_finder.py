@@ -14,7 +14,7 @@ from torch import Tensor
 from tests.conftest import TINY_FIT, assert_user_error, run_yolo
 from tests.training.test_module import TINY, data
 from yolo.training.callbacks import EMACallback
-from yolo.training.lr_finder import HIGHEST, LOWEST, find_learning_rate, write_plot
+from yolo.training.lr_finder import HIGHEST, LOWEST, find_learning_rate, smoothed, suggest, write_plot
 from yolo.training.module import YOLOModule
 
 RUN = Path("runs/quickstart/version_0")
@@ -48,7 +48,7 @@ def test_the_sweep_sets_every_rate_and_leaves_the_weights_alone(tmp_path: Path) 
     assert LOWEST < suggestion < HIGHEST
     rows = list(csv.DictReader((tmp_path / "lr_find.csv").open()))
     swept = [float(row["learning_rate"]) for row in rows]
-    assert suggestion in swept
+    assert any(suggestion == pytest.approx(lr) for lr in swept)
     assert len(module.rates) == len(swept) > 20  # twelve images are three steps: more than the run's two epochs
     for rates, lr in zip(module.rates, swept, strict=True):
         assert rates == {"head.bias": pytest.approx(lr / 2), "head.weight": pytest.approx(lr / 2)}
@@ -94,9 +94,27 @@ def test_a_sweep_without_finite_losses_suggests_nothing(tmp_path: Path) -> None:
         find_learning_rate(trainer(tmp_path), Diverged(TINY, image_size=64), data())
 
 
+def test_the_suggestion_is_where_the_loss_falls_fastest_on_a_logarithmic_axis() -> None:
+    rates = [10 ** (-6 + 6 * i / 100) for i in range(100)]
+    descent = smoothed([10 / (1 + (rate / 1e-2) ** 2) + 0.1 * (-1) ** i for i, rate in enumerate(rates)])
+    assert 0.005 < (suggest(rates, descent) or 0) < 0.02  # the noise at the start counts for nothing
+    assert suggest(rates, smoothed([float("nan")] * 100)) is None
+    assert suggest(rates[:5], descent[:5]) is None
+
+
+def test_smoothing_does_not_trail_and_passes_over_what_is_not_finite() -> None:
+    step = [10.0] * 50 + [0.0] * 50
+    assert smoothed(step)[49] + smoothed(step)[50] == pytest.approx(10.0)
+    assert suggest([1.1**i for i in range(100)], smoothed(step)) == pytest.approx(1.1**49.5, rel=0.06)
+    step[20], step[70] = float("inf"), float("nan")
+    found = smoothed(step)
+    assert [i for i, value in enumerate(found) if value != value] == [20, 70]
+    assert found[:19] == pytest.approx([10.0] * 19)
+
+
 def test_the_plot_marks_the_suggestion(tmp_path: Path) -> None:
     rates, losses = [1e-4, 1e-3, 1e-2], [3.0, 1.0, 9.0]
-    write_plot(tmp_path / "a.png", rates, losses, 1e-3)
-    write_plot(tmp_path / "b.png", rates, losses, None)
+    write_plot(tmp_path / "a.png", rates, losses, losses, 1e-3)
+    write_plot(tmp_path / "b.png", rates, losses, losses, None)
     a, b = (cv2.imread(str(tmp_path / name)).astype(int) for name in ("a.png", "b.png"))
     assert ((a[..., 2] - a[..., 0]) > 100).sum() > 100 > ((b[..., 2] - b[..., 0]) > 100).sum()

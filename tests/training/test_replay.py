@@ -13,7 +13,7 @@ from yolo.models.detection_model import Maps
 from yolo.training.evidence import Evidence
 from yolo.training.replay import describe_bad_targets, replay
 
-PRECISIONS = ["32-true", "bf16-mixed"]
+NOISY, WEIGHT = f"{__name__}.NoisyNetwork", "levels.0.weight"
 
 
 class NoisyNetwork(TinyNetwork):
@@ -39,9 +39,9 @@ def spoil(folder: Path, network: str, kind: str, *options: str) -> Path:
     return folder / "runs/quickstart/version_0/non_finite/epoch001-step000002.pt"
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(
-    ("network", "parameter"), [(f"{__name__}.NoisyNetwork", "levels.0.weight"), ("v9-t", "backbone.stem1.conv.weight")]
+    ("network", "parameter", "precision"),
+    [(NOISY, WEIGHT, "32-true"), (NOISY, WEIGHT, "bf16-mixed"), ("v9-t", "backbone.stem1.conv.weight", "32-true")],
 )
 def test_the_same_numbers_to_the_last_bit(network: str, parameter: str, precision: str, tmp_path: Path) -> None:
     # A finite loss: infinities would hide the digits.
@@ -55,7 +55,7 @@ def test_the_same_numbers_to_the_last_bit(network: str, parameter: str, precisio
 
 def test_states_matter_to_the_noisy_network(tmp_path: Path) -> None:
     # The test above could not fail if the loss did not depend on what is kept.
-    path = spoil(tmp_path, f"{__name__}.NoisyNetwork", "PoisonedGradient", "--trainer.callbacks.name=levels.0.weight")
+    path = spoil(tmp_path, NOISY, "PoisonedGradient", f"--trainer.callbacks.name={WEIGHT}")
     whole = torch.load(path, weights_only=True)
     for key, change in (
         ("rng", {"cpu": torch.Generator().manual_seed(5).get_state()}),
@@ -96,7 +96,7 @@ def test_bad_targets_are_described() -> None:
 
 
 def test_other_ranks_shares_are_taken_from_the_bundle(tmp_path: Path) -> None:
-    path = spoil(tmp_path, "v9-t", "PoisonedGradient", "--trainer.callbacks.name=backbone.stem1.conv.weight")
+    path = spoil(tmp_path, NOISY, "PoisonedGradient", f"--trainer.callbacks.name={WEIGHT}")
     whole = torch.load(path, weights_only=True)
     step = whole["non_finite_step"]
     step["world_size"], step["norms"] = 2, [norm * 2 for norm in step["norms"]]

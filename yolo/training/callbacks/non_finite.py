@@ -96,6 +96,8 @@ def _describe(evidence: Evidence) -> str:
     names = [Path(path).name for path in evidence.paths]
     more = f" and {len(names) - SHOWN_IMAGES} more" if len(names) > SHOWN_IMAGES else ""
     where = f"epoch {evidence.epoch}, step {evidence.step}"
+    if evidence.world_size > 1:  # the gradient is shared: the cause may lie in the batch of another process
+        where += f" in process {evidence.rank} of {evidence.world_size}"
     return f"the {what} is not finite at {where} ({parts}); images: {', '.join(names[:SHOWN_IMAGES])}{more}"
 
 
