@@ -63,6 +63,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run) -> Path:
                     "--data.root=path/to/dataset", *SMALL, cwd=folder)  # fmt: skip
     assert done.returncode == 0, done.stderr
     shutil.copy(folder / "runs/default/version_0/checkpoints/best.ckpt", folder / "best.ckpt")
+    poison = ["--trainer.callbacks=tests.training.callbacks.poison.PoisonedTarget", "--trainer.callbacks.step=1"]
+    done = run_yolo("fit", "--config=default", "--model.model_config=v9-t", "--data.format=yolo",
+                    "--data.root=path/to/dataset", *SMALL, *poison, cwd=folder)  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    # A run that went wrong, found where the docs look for it.
+    shutil.move(folder / "runs/default/version_1/non_finite", folder / "runs/default/version_0/non_finite")
     return folder
 
 
@@ -77,7 +83,8 @@ def test_command(document: str, line: str, workplace: Path, monkeypatch: pytest.
         arguments += [*SMALL, *size, *epochs]
     run = launch_yolo if "devices" in line else run_yolo
     done = run(*arguments, cwd=workplace)
-    assert done.returncode == 0, f"{document}: {line}\n{done.stderr}"
+    expected = 1 if arguments[0] == "replay" else 0  # 1 says that the step is not finite, which it is
+    assert done.returncode == expected, f"{document}: {line}\n{done.stderr}"
 
 
 @pytest.mark.parametrize(("document", "block"), PYTHON)
@@ -95,7 +102,7 @@ def test_make_targets_exist() -> None:
 
 def test_options_named_in_the_docs_exist() -> None:
     helps = "".join(
-        run_yolo(name, "--help").stdout for name in ("fit", "validate", "predict", "convert-weights", "info")
+        run_yolo(name, "--help").stdout for name in ("fit", "validate", "predict", "convert-weights", "info", "replay")
     )
     for path in DOCS:
         for option in set(re.findall(r"`(--[\w.-]+)", path.read_text())):

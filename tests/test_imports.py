@@ -54,6 +54,8 @@ def test_optional_packages_are_not_needed() -> None:
         assert not {name.split(".")[0] for name in imported(path)} & OPTIONAL, path
     assert {name for path in FILES for name in imported(path) if name.startswith("hotcoco")} == {"hotcoco"}
     assert [p.name for p in FILES if "hotcoco" in imported(p)] == ["coco.py"]
+    drawing = [p.name for p in FILES if any(name.startswith("matplotlib") for name in imported(p))]
+    assert drawing == ["plots.py", "lr_finder.py"]
 
 
 def test_the_command_table_needs_no_heavy_package() -> None:

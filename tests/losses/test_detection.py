@@ -169,6 +169,7 @@ def test_memory_format_changes_nothing() -> None:
         ([0, 3, 1, 1, 9, 9], "class 3 is out of range: expected 0 to 2"),
         ([0, -1, 1, 1, 9, 9], "class -1 is out of range"),
         ([2, 0, 1, 1, 9, 9], "image index 2 is out of range: expected 0 to 1"),
+        ([0, float("nan"), 1, 1, 9, 9], "class nan is out of range"),
     ],
 )
 def test_targets_that_point_nowhere_are_refused(row: list[float], message: str) -> None:

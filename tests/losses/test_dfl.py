@@ -40,3 +40,8 @@ def test_least_where_the_mass_lies_at_the_distance() -> None:
 
 def test_nothing_gives_nothing() -> None:
     assert distribution_focal_loss(torch.empty(0, 4, 16), torch.empty(0, 4)).shape == (0, 4)
+
+
+def test_a_distance_that_is_no_number_shows_in_the_loss() -> None:
+    loss = distribution_focal_loss(torch.zeros(2, 16), torch.tensor([torch.nan, 1.0]))
+    assert loss.isnan().tolist() == [True, False]

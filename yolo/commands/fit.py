@@ -17,13 +17,16 @@ from yolo.evaluation.draw import contact_sheet
 from yolo.evaluation.evaluator import METRIC_NAMES
 from yolo.evaluation.table import print_metrics
 from yolo.lightning_output import options_at_fault, quiet
+from yolo.memory import memory_at_fault, training_settings
 from yolo.models.checkpoint import CARD_KEY, ModelCard, read_checkpoint
 from yolo.options import SentenceErrors
 from yolo.shipped_configs import resolve_configs
 from yolo.size import as_size
 from yolo.training.callbacks import BestCheckpoint, EMACallback, ExactResume, TrainingSummaryCallback
 from yolo.training.callbacks.checkpoint import find_last
+from yolo.training.callbacks.non_finite import NonFiniteGuard
 from yolo.training.distributed import ending_together, refuse_setup
+from yolo.training.lr_finder import find_learning_rate
 from yolo.training.module import YOLOModule
 
 SHEET_IMAGES = 16
@@ -56,17 +59,23 @@ class FitCLI(LightningCLI):
         """Link and add options."""
         parser.link_arguments("model.image_size", "data.image_size", compute_fn=as_size)
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.add_argument("--find_lr", type=bool, default=False, help="Suggest a learning rate instead of training.")
         parser.add_lightning_class_args(EMACallback, "ema")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.set_defaults({"early_stopping.monitor": "val/mAP", "early_stopping.mode": "max"})
         parser.set_defaults({"early_stopping.patience": 50})
 
+    def before_instantiate_classes(self) -> None:
+        """Take the sweep out of the config, so that the one saved with the run trains."""
+        config = self.config.get(str(self.subcommand), self.config)
+        self.find_lr, config.find_lr = config.find_lr, False
+
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """A callback that the config lists replaces ours of the same kind."""
         listed = config.get("callbacks") or []
         listed = listed if isinstance(listed, list) else [listed]
-        ours = [*callbacks, TrainingSummaryCallback(), ExactResume()]
+        ours = [*callbacks, TrainingSummaryCallback(), ExactResume(), NonFiniteGuard()]
         config["callbacks"] = [*listed]
         callbacks = [c for c in ours if not any(isinstance(o, type(c)) for o in listed)]
         try:
@@ -87,8 +96,12 @@ class FitCLI(LightningCLI):
             if kwargs["ckpt_path"] == "last":
                 kwargs["ckpt_path"] = find_last(self.trainer)
             model.continue_from(ModelCard.from_dict(read_checkpoint(kwargs["ckpt_path"])[CARD_KEY]))
-        with ending_together(self.trainer):
-            self.trainer.fit(model, weights_only=True, **kwargs)
+        memory = training_settings(self.trainer, model, self.datamodule)
+        with ending_together(self.trainer), memory_at_fault(memory):
+            if self.find_lr:
+                find_learning_rate(self.trainer, model, **kwargs)
+            else:
+                self.trainer.fit(model, weights_only=True, **kwargs)
 
     def after_fit(self) -> None:
         """Show what was learned: metrics of the best epoch and a sheet of its detections."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolo.errors import UserError
+from yolo.memory import MemorySettings, memory_at_fault
 from yolo.options import parse_options
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ class PredictOptions:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
-    predict(parse_options(PredictOptions, "predict", arguments))
+    options = parse_options(PredictOptions, "predict", arguments)
+    with memory_at_fault(MemorySettings([f"--size ({options.size or 'that of the training'})", "--device=cpu"])):
+        predict(options)
 
 
 def predict(options: PredictOptions) -> None:

@@ -104,6 +104,7 @@ def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | 
 
     from yolo.data.datamodule import YOLODataModule
     from yolo.lightning_output import options_at_fault, quiet
+    from yolo.memory import memory_at_fault, validation_settings
     from yolo.size import as_size
     from yolo.training.distributed import ending_together
     from yolo.training.module import YOLOModule
@@ -137,7 +138,7 @@ def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | 
             precision=cast(Any, options.precision or trained["precision"]),
             devices=options.devices,
         )
-    with ending_together(trainer):
+    with ending_together(trainer), memory_at_fault(validation_settings(trainer, module, datamodule)):
         trainer.validate(module, datamodule=datamodule, verbose=False)
     assert module.metrics is not None
     return module.metrics.as_dict()

@@ -188,6 +188,6 @@ def _check_targets(targets: Tensor, num_images: int, num_classes: int) -> None:
         raise ValueError(f"expected targets of shape [M, 6] (image, class, x1, y1, x2, y2), got {list(targets.shape)}")
     for column, (name, limit) in enumerate((("image index", num_images), ("class", num_classes))):
         values = targets[:, column]
-        wrong = values[(values < 0) | (values >= limit)]
+        wrong = values[~((values >= 0) & (values < limit))]  # NaN is wrong too
         if len(wrong):
             raise ValueError(f"target {name} {wrong[0].item():g} is out of range: expected 0 to {limit - 1}")

@@ -16,7 +16,7 @@ def distribution_focal_loss(logits: Tensor, distances: Tensor) -> Tensor:
         `[...]`.
     """
     distances = distances.clamp(0, logits.shape[-1] - 1 - 0.01)
-    left = distances.long()
+    left = distances.nan_to_num(nan=0.0).long()  # NaN is no index; it reaches the loss through the share
     share = distances - left
     log_probability = logits.log_softmax(dim=-1)
     log_left = log_probability.gather(-1, left.unsqueeze(-1)).squeeze(-1)

@@ -18,12 +18,14 @@ from yolo.data.datamodule import YOLODataModule
 from yolo.errors import UserError
 from yolo.evaluation.evaluator import Evaluator, Metrics
 from yolo.inference import detect, lay_out, to_network_input
-from yolo.losses.detection import DetectionLoss
+from yolo.losses.detection import DetectionLoss, LossResult, ReduceSum
 from yolo.models.checkpoint import CARD_KEY, ModelCard, NetworkSpec, load_model
 from yolo.size import as_size
 from yolo.training.callbacks.freeze import FreezeCallback
 from yolo.training.callbacks.plots import MetricsPlotsCallback
+from yolo.training.compiled import CompiledForward
 from yolo.training.distributed import keep_buffers_out_of_forward, share_buffers, sum_over_ranks, world_size
+from yolo.training.evidence import StepTrace
 from yolo.training.loss_meter import LossMeter
 from yolo.training.optim import apply_rates, build_optimizer
 from yolo.training.options import ModuleOptions
@@ -68,6 +70,8 @@ class YOLOModule(LightningModule):
         self.image_size = as_size(image_size)
         self.loss = DetectionLoss(self.options)
         self.losses = LossMeter()
+        self.compiled = CompiledForward() if self.options.compile else None
+        self.trace = StepTrace(sum_over_ranks)
         self.card: ModelCard | None = None
         self.metrics: Metrics | None = None
         self._evaluator: Evaluator | None = None
@@ -153,21 +157,30 @@ class YOLOModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Loss of one batch, scaled by its size."""
-        branches = self.model(to_network_input(batch.images, self.options.channels_last))
-        result = self.loss(
-            branches,
-            batch.targets,
-            self.model.strides,
-            self.model.bins,
-            reduce_sum=sum_over_ranks,
-            num_processes=world_size(),
-        )
+        self.trace = StepTrace(sum_over_ranks)
+        result = self.compute_loss(batch.images, batch.targets, self.trace.reduce_sum, world_size())
+        self.trace.keep(result)
         self.losses.update(result.parts, len(batch.records))
         return result.total * world_size()
 
     def on_train_epoch_end(self) -> None:
         """Log the means of the losses."""
         self.log_dict({f"train/{name}": value for name, value in self.losses.means().items()})
+
+    def compute_loss(
+        self, images: Tensor, targets: Tensor, reduce_sum: ReduceSum | None = None, num_processes: int = 1
+    ) -> LossResult:
+        """Loss of uint8 images `[B, 3, H, W]` against targets `[M, 6]`; the rest as in `DetectionLoss`."""
+        inputs = to_network_input(images, self.options.channels_last)
+        branches = self.compiled(self.model, inputs) if self.compiled else self.model(inputs)
+        return self.loss(
+            branches,
+            targets,
+            self.model.strides,
+            self.model.bins,
+            reduce_sum=reduce_sum,
+            num_processes=num_processes,
+        )
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Set the rates of this step; log the rate of the weights."""

@@ -70,6 +70,8 @@ class ModuleOptions(LossOptions, OptimizerOptions, ScheduleOptions, FreezeOption
 
     channels_last: bool = True
     """Memory layout of weights and activations that convolutions are fastest in, on CPUs and on tensor cores."""
+    compile: bool = False
+    """Run the training forward pass through torch.compile; where that fails, warn and train without."""
 
     def __post_init__(self) -> None:
         require_ranges(self, _RANGES, "model.")
