@@ -114,3 +114,14 @@ def test_fit_goes_on_without_a_compiler(
     runs = [tmp_path / f"runs/quickstart/version_{i}/checkpoints/last.ckpt" for i in (0, 1)]
     a, b = (torch.load(path, weights_only=True)["state_dict"] for path in runs)
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_trying_the_compiler_leaves_no_trace(caplog: pytest.LogCaptureFixture) -> None:
+    images, results = torch.rand(2, 3, 64, 64), []
+    for compiled in (None, CompiledForward("eager")):  # traced, then run by the same kernels: equal to the last bit
+        torch.manual_seed(0)
+        network = NormalisedNetwork(3).train()
+        maps = (compiled(network, images) if compiled else network(images))[0]
+        results.append([*(level.detach() for level in maps), *network.state_dict().values()])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert WARNING not in caplog.text
