@@ -49,6 +49,27 @@ def test_networks_and_losses_know_nothing_of_lightning(room: str) -> None:
         assert not any(name.split(".")[0] == "lightning" for name in imported(path)), path
 
 
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_module_needs_itself() -> None:
+    """Whichever module is imported first, nothing is imported that is still being imported."""
+    modules = {module_name(path): path for path in FILES}
+    needs: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        found: set[str] = set()
+        for node in ast.parse(path.read_text()).body:  # what is imported inside functions comes later
+            if isinstance(node, ast.ImportFrom) and node.module:
+                parts = node.module.split(".")
+                found |= {".".join(parts[: i + 1]) for i in range(len(parts))}  # packages above it run too
+        needs[name] = {n for n in found if n in modules and n != name and not name.startswith(f"{n}.")}
+    while free := {name for name, others in needs.items() if not others}:
+        needs = {name: others - free for name, others in needs.items() if name not in free}
+    assert not needs
+
+
 def test_optional_packages_are_not_needed() -> None:
     for path in FILES:
         assert not {name.split(".")[0] for name in imported(path)} & OPTIONAL, path

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.distributed as dist
@@ -27,8 +27,10 @@ from yolo.data.sampler import EpochSampler
 from yolo.errors import UserError
 from yolo.lightning_output import print_line
 from yolo.models.checkpoint import CARD_KEY
-from yolo.training.module import YOLOModule
 from yolo.training.schedule import Schedule
+
+if TYPE_CHECKING:  # the module imports callbacks
+    from yolo.training.module import YOLOModule
 
 RESUME_KEY = "yolo_resume"
 
@@ -50,7 +52,7 @@ class ExactResume(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the state of every process; all of them save together."""
-        mine = {"losses": cast(YOLOModule, pl_module).losses.state_dict(), "random": _random_state(pl_module.device)}
+        mine = {"losses": cast("YOLOModule", pl_module).losses.state_dict(), "random": _random_state(pl_module.device)}
         checkpoint[RESUME_KEY] = {"epoch": _epoch_layout(trainer), "processes": _gather(mine)}
         if trainer.validating:
             checkpoint["loops"]["fit_loop"][_VALIDATION] = _VALIDATION_BEGUN
@@ -75,7 +77,7 @@ class ExactResume(Callback):
         if self._stored is None:
             return
         stored, self._stored = self._stored, None
-        module, loop = cast(YOLOModule, pl_module), trainer.fit_loop
+        module, loop = cast("YOLOModule", pl_module), trainer.fit_loop
         layout = _epoch_layout(trainer)
         batches = loop.epoch_loop.batch_progress.current.ready if loop.restarting else 0
         if batches:
