@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 
 import torch
 from lightning.pytorch import Callback
@@ -45,7 +46,7 @@ class SignalAt(Callback):
             self._send()
 
     def _send(self) -> None:
-        if self.group:
-            os.killpg(0, self.number)
+        if self.group:  # by another process, as a supervisor does
+            subprocess.run(["kill", f"-{self.number:d}", "--", f"-{os.getpgrp()}"], start_new_session=True, check=True)
         else:
             os.kill(os.getpid(), self.number)

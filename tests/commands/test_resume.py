@@ -175,10 +175,10 @@ def test_terminated_in_the_middle_of_epoch_4(workers: list[str], straight_run: P
 def test_stopped_elsewhere(
     signal: str, epoch: int, batch: int, validation: bool, status: int, resumed: str, straight_run: Path, tmp_path: Path
 ) -> None:
-    stopped = interrupted_fit(tmp_path, signal, epoch, batch, "--data.num_workers=0", validation=validation)
+    stopped = interrupted_fit(tmp_path, signal, epoch, batch, "--data.num_workers=2", validation=validation)
     assert stopped.returncode == status, stopped.stderr
     assert f"stopped by {signal} at epoch {epoch}" in stopped.stdout
-    done = fit(tmp_path, "--data.num_workers=0", "--ckpt_path=last")
+    done = fit(tmp_path, "--data.num_workers=2", "--ckpt_path=last")
     assert resumed in done.stdout
     assert_same_end(straight_run, *(runs(tmp_path) / f"version_{i}" for i in (0, 1)))
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -219,6 +221,29 @@ def test_a_start_method_that_the_system_lacks(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("multiprocessing.get_all_start_methods", lambda: ["spawn"])
     with pytest.raises(UserError, match=r"data\.start_method is fork, this system has spawn"):
         YOLODataModule(start_method="fork")
+
+
+LEFT_BEHIND = """
+import os, subprocess, torch
+from yolo.data.datamodule import YOLODataModule
+torch.set_num_threads(2)
+module = YOLODataModule((64, 64), format="shapes", shapes_train=60, shapes_size=64, batch_size=4, num_workers=2,
+                        start_method="fork")
+module.setup("fit")
+loader = module.train_dataloader()
+batches = iter(loader)
+next(batches)
+for number in ("-INT", "-TERM"):  # to one of the two
+    subprocess.run(["kill", number, str(loader._iterator._workers[0].pid)], check=True)
+print(len(list(zip(range(9), batches))))
+raise SystemExit(7)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill")
+def test_workers_outlive_a_signal_to_all_but_not_their_parent() -> None:
+    done = subprocess.run([sys.executable, "-c", LEFT_BEHIND], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (7, "9\n"), done.stderr
 
 
 @pytest.mark.parametrize("form", ["coco", "yolo"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import multiprocessing
 import signal
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+from weakref import WeakSet
 
 import cv2
 import lightning.pytorch as L
@@ -36,10 +38,25 @@ class BatchLoader(DataLoader[Sample]):
     """
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        _in_use.add(self)
         try:
             yield from super().__iter__()
         except UserError as error:
             raise UserError(str(error).rpartition(f"{UserError.__name__}: ")[2].strip()) from None
+
+
+_in_use: WeakSet[BatchLoader] = WeakSet()
+
+
+@atexit.register
+def _end_workers() -> None:
+    """End the workers that an error or a stop in validation left; multiprocessing would wait for them forever.
+
+    It sends them a SIGTERM, which they survive once.
+    """
+    for loader in _in_use:
+        if loader.num_workers and loader._iterator is not None:
+            loader._iterator._shutdown_workers()  # type: ignore[attr-defined] # as Lightning does it
 
 
 def _init_worker(worker_id: int) -> None:  # noqa: ARG001 (torch calls it with the id)
