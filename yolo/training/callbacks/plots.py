@@ -29,11 +29,11 @@ class MetricsPlotsCallback(Callback):
         """Draw, on one process."""
         if not self.options.save_metrics_plots or trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        run = trainer.log_dir or trainer.default_root_dir  # the processes agree on it, so all of them must ask
-        if not trainer.is_global_zero:
+        run = trainer.log_dir if trainer.loggers else None  # the processes agree on it, so all of them must ask
+        folder = self.options.metrics_plots_dir or (run and Path(run) / "metrics")
+        if folder is None or not trainer.is_global_zero:
             return
         from yolo.evaluation.plots import save_curves
 
         module, epoch = cast(Any, pl_module), trainer.current_epoch + 1
-        folder = Path(self.options.metrics_plots_dir or Path(run) / "metrics") / f"epoch_{epoch}"
-        save_curves(module.metrics.evaluation, module.card.class_names, folder)
+        save_curves(module.metrics.evaluation, module.card.class_names, Path(folder) / f"epoch_{epoch}")
