@@ -211,6 +211,30 @@ def test_more_epochs_on_the_command_line(straight_run: Path, tmp_path: Path) -> 
     assert "epoch 7/7" in done.stdout
 
 
+def test_the_metrics_of_a_folder_used_again_are_kept(tmp_path: Path) -> None:
+    again = ["--data.num_workers=0", "--trainer.logger.init_args.version=0"]
+    fit(tmp_path, *again, "--trainer.max_epochs=1")
+    folder = runs(tmp_path) / "version_0"
+    before = (folder / "metrics.csv").read_text()
+    fit(tmp_path, *again, "--trainer.max_epochs=2", "--ckpt_path=last")
+    assert (folder / "metrics-1.csv").read_text() == before
+    assert {row["epoch"] for row in rows(folder)} == {"1"}
+
+
+def test_changed_options_hold_and_are_said(straight_run: Path, tmp_path: Path) -> None:
+    changed = ["--model.weight_decay=0.5", "--model.backbone_lr_scale=0.25", "--model.adamw_betas=[0.5, 0.6]"]
+    fit(tmp_path, "--data.num_workers=0", "--trainer.max_epochs=1")
+    done = fit(tmp_path, "--data.num_workers=0", "--trainer.max_epochs=2", "--ckpt_path=last", *changed)
+    line = next(line for line in done.stdout.splitlines() if line.startswith("options that differ"))
+    assert "--model.weight_decay=0.5 (was 0.0005)" in line
+    assert "--model.backbone_lr_scale=0.25 (was 1.0)" in line
+    groups = contents(runs(tmp_path) / "version_1")["optimizer_states"][0]["param_groups"]
+    for group in groups:
+        assert group["weight_decay"] == (0.5 if group["role"] == "weight" else 0)
+        assert group["lr_scale"] == (0.25 if group["name"].startswith("backbone") else 1)
+        assert tuple(group["betas"]) == (0.5, 0.6)
+
+
 def test_nothing_left_to_train(straight_run: Path, tmp_path: Path) -> None:
     for epochs in (6, 4):
         options = ["--data.num_workers=0", f"--trainer.max_epochs={epochs}", f"--ckpt_path={straight_run / LAST}"]

@@ -27,10 +27,12 @@ class Watched(YOLOModule):
         super().configure_model()
         self.start = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.rates: list[dict[str, float]] = []
+        self.trained: set[str] = set()
 
     def on_before_optimizer_step(self, optimizer) -> None:
         super().on_before_optimizer_step(optimizer)
         self.rates.append({group["name"]: group["lr"] for group in optimizer.param_groups})
+        self.trained |= {name for name, p in self.model.named_parameters() if p.grad is not None}
 
 
 def trainer(folder: Path, *callbacks: Callback) -> Trainer:
@@ -83,6 +85,13 @@ def test_command_line(tmp_path: Path) -> None:
 def test_resuming_and_sweeping_exclude_each_other(tmp_path: Path, tiny_run) -> None:
     done = run_yolo(*TINY_FIT, "--find_lr=true", f"--ckpt_path={tiny_run.best}", cwd=tmp_path)
     assert_user_error(done, "--find_lr starts from fresh weights", "--ckpt_path")
+
+
+def test_what_the_config_freezes_is_frozen_in_the_sweep(tmp_path: Path) -> None:
+    module = Watched(TINY, image_size=64, freeze_layers=["levels.0"])
+    find_learning_rate(trainer(tmp_path), module, data())
+    assert module.trained
+    assert not {name for name in module.trained if name.startswith("levels.0")}
 
 
 def test_a_sweep_without_finite_losses_suggests_nothing(tmp_path: Path) -> None:

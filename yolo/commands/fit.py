@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ from yolo.shipped_configs import resolve_configs
 from yolo.size import as_size
 from yolo.training.callbacks import BestCheckpoint, EMACallback, ExactResume, TrainingSummaryCallback
 from yolo.training.callbacks.checkpoint import find_last
+from yolo.training.callbacks.freeze import FreezeCallback
 from yolo.training.callbacks.non_finite import NonFiniteGuard
+from yolo.training.callbacks.plots import MetricsPlotsCallback
 from yolo.training.distributed import ending_together, refuse_setup
 from yolo.training.lr_finder import find_learning_rate
 from yolo.training.module import YOLOModule
@@ -75,7 +78,10 @@ class FitCLI(LightningCLI):
         """A callback that the config lists replaces ours of the same kind."""
         listed = config.get("callbacks") or []
         listed = listed if isinstance(listed, list) else [listed]
-        ours = [*callbacks, TrainingSummaryCallback(), ExactResume(), NonFiniteGuard()]
+        options = self.model.options
+        ours = [*callbacks, TrainingSummaryCallback(), ExactResume(), NonFiniteGuard(), MetricsPlotsCallback(options)]
+        if options.freeze_backbone or options.freeze_layers:
+            ours.append(FreezeCallback(options))
         config["callbacks"] = [*listed]
         callbacks = [c for c in ours if not any(isinstance(o, type(c)) for o in listed)]
         try:
@@ -96,6 +102,7 @@ class FitCLI(LightningCLI):
             if kwargs["ckpt_path"] == "last":
                 kwargs["ckpt_path"] = find_last(self.trainer)
             model.continue_from(ModelCard.from_dict(read_checkpoint(kwargs["ckpt_path"])[CARD_KEY]))
+        _keep_metrics(self.trainer)
         memory = training_settings(self.trainer, model, self.datamodule)
         with ending_together(self.trainer), memory_at_fault(memory):
             if self.find_lr:
@@ -119,6 +126,14 @@ class FitCLI(LightningCLI):
         for label, path in {"checkpoint": best, "metrics": run / "metrics.csv", "pictures": sheet}.items():
             if path.is_file():
                 print(f"{label + ':':<12}{path}")
+
+
+def _keep_metrics(trainer: Trainer) -> None:
+    """Give metrics.csv of an earlier run in the same folder another name: the logger would replace it."""
+    file = Path(trainer.log_dir or "") / "metrics.csv"  # the processes agree on the folder, so all of them must ask
+    if trainer.is_global_zero and file.is_file():
+        number = next(n for n in itertools.count(1) if not file.with_name(f"metrics-{n}.csv").exists())
+        file.rename(file.with_name(f"metrics-{number}.csv"))
 
 
 def _refuse(trainer: Trainer) -> None:

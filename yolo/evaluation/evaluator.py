@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch.distributed as dist
 from torch import Tensor
 
 from yolo.data.annotations import AnnotatedImage
 from yolo.evaluation.coco import CocoEvaluation, Detections, GroundTruth
 from yolo.evaluation.operating_point import OperatingPoint, operating_point
+from yolo.ranks import gather_objects
 
 METRIC_NAMES = ("mAP", "mAP50", "mAP75", "AR100", "precision", "recall", "f1")
 
@@ -68,11 +68,8 @@ def _gather(
     records: list[AnnotatedImage], detections: list[np.ndarray]
 ) -> tuple[list[AnnotatedImage], list[np.ndarray]]:
     """Concatenate what the ranks collected, in order of image id so that the result does not depend on the ranks."""
-    pairs = list(zip(records, detections, strict=True))
-    if dist.is_available() and dist.is_initialized():
-        shards: list[list] = [[] for _ in range(dist.get_world_size())]
-        dist.all_gather_object(shards, pairs)
-        pairs = [pair for shard in shards for pair in shard]
+    shards = gather_objects(list(zip(records, detections, strict=True)))
+    pairs = [pair for shard in shards for pair in shard]
     pairs.sort(key=lambda pair: pair[0].image_id)
     return [record for record, _ in pairs], [rows for _, rows in pairs]
 

@@ -12,29 +12,16 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from yolo.errors import UserError
+from yolo.ranks import world_size
 
 GRACE = 3.0
 """Seconds that a failing process leaves to the first one, which may have the same to say, before it speaks itself."""
 LAST_WORDS = 10.0
 """Seconds in which the first process looks for the one whose failure is behind its own."""
-
-
-def world_size() -> int:
-    """Number of processes that train together, 1 for a process alone."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def sum_over_ranks(value: Tensor) -> Tensor:
-    """The sum of a tensor over all processes, equal on each of them; the tensor itself for a process alone."""
-    if world_size() == 1:
-        return value
-    total = value.clone()
-    dist.all_reduce(total)
-    return total
 
 
 @torch.no_grad()

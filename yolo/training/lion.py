@@ -46,7 +46,10 @@ class Lion(Optimizer):
             if not parameters:
                 continue
             gradients = [p.grad for p in parameters]
-            momenta = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in parameters]
+            for p in parameters:
+                if not self.state[p]:
+                    self.state[p]["momentum"] = torch.zeros_like(p)
+            momenta = [self.state[p]["momentum"] for p in parameters]
             b1, b2 = group["betas"]
             update = torch._foreach_lerp(gradients, momenta, b1)
             if group["smoothness"] is None:

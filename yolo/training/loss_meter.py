@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
+
+from yolo.ranks import sum_over_ranks
 
 
 class LossMeter:
@@ -34,9 +35,8 @@ class LossMeter:
 
     def means(self) -> dict[str, Tensor]:
         """The mean of each loss over all images so far, on all processes; all of them must call it."""
-        total = torch.stack([*self._sums.values(), next(iter(self._sums.values())).new_tensor(self._images)])
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(total)
+        images = next(iter(self._sums.values())).new_tensor(self._images)
+        total = sum_over_ranks(torch.stack([*self._sums.values(), images]))
         return dict(zip(self._sums, total[:-1] / total[-1], strict=True))
 
     def state_dict(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,9 @@ from lightning.pytorch import LightningDataModule, Trainer
 from lightning.pytorch.tuner.tuning import Tuner
 
 from yolo.errors import UserError
+from yolo.ranks import sum_over_ranks
+from yolo.training.callbacks.freeze import Freezer, select_parts
+from yolo.training.callbacks.resume import ExactResume
 from yolo.training.module import YOLOModule
 from yolo.training.schedule import Rates
 
@@ -34,6 +38,7 @@ def find_learning_rate(
     if ckpt_path is not None:
         raise UserError("--find_lr starts from fresh weights: leave out --ckpt_path")
 
+    run = Path(trainer.log_dir or trainer.default_root_dir)
     rates: list[float] = []
     losses: list[float] = []
 
@@ -41,20 +46,24 @@ def find_learning_rate(
         """One rate for all, so that the biases' warm-up does not blur the curve; notes the loss it is applied to."""
         lr = cast(Any, trainer.lr_scheduler_configs[0].scheduler).lr[0]
         rates.append(lr)
-        losses.append(module.trace.losses["total"].item())
+        losses.append(sum_over_ranks(module.trace.losses["total"]).item())
         return Rates(lr, lr, module.options.momentum)
 
     # The module asks its schedule for the rates of each step; the sweep's own would be overwritten.
     cast(Any, module).schedule = swept
+    # Lightning puts all callbacks aside for the sweep, and saves the weights before there is anything to resume.
+    cast(Any, module).on_train_start = lambda: _freeze(trainer, module)
+    cast(Any, trainer).callbacks = [c for c in cast(Any, trainer).callbacks if not isinstance(c, ExactResume)]
     # A small dataset is passed over as often as the sweep needs, without validation in between.
     trainer.fit_loop.max_epochs = -1
     trainer.check_val_every_n_epoch = sys.maxsize
-    Tuner(trainer).lr_find(
-        module, datamodule=datamodule, min_lr=LOWEST, max_lr=HIGHEST, num_training=STEPS, update_attr=False
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        cast(Any, trainer)._default_root_dir = folder  # for the sweep's copy of the weights
+        Tuner(trainer).lr_find(
+            module, datamodule=datamodule, min_lr=LOWEST, max_lr=HIGHEST, num_training=STEPS, update_attr=False
+        )
     smooth = smoothed(losses)
     suggestion = suggest(rates, smooth)
-    run = Path(trainer.log_dir or trainer.default_root_dir)
     if trainer.is_global_zero:
         run.mkdir(parents=True, exist_ok=True)
         write_table(run / "lr_find.csv", rates, losses, smooth)
@@ -66,6 +75,10 @@ def find_learning_rate(
         print(f"train with it:           --model.learning_rate={suggestion:.3g}")
         print(f"curve:                   {run / 'lr_find.png'}")
     return suggestion
+
+
+def _freeze(trainer: Trainer, module: YOLOModule) -> None:
+    Freezer(select_parts(module.model, module.options)).hold(trainer, True)
 
 
 def smoothed(losses: list[float]) -> list[float]:

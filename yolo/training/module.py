@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -20,11 +20,10 @@ from yolo.evaluation.evaluator import Evaluator, Metrics
 from yolo.inference import detect, lay_out, to_network_input
 from yolo.losses.detection import DetectionLoss, LossResult, ReduceSum
 from yolo.models.checkpoint import CARD_KEY, ModelCard, NetworkSpec, load_model
+from yolo.ranks import sum_over_ranks, world_size
 from yolo.size import as_size
-from yolo.training.callbacks.freeze import FreezeCallback
-from yolo.training.callbacks.plots import MetricsPlotsCallback
 from yolo.training.compiled import CompiledForward
-from yolo.training.distributed import keep_buffers_out_of_forward, share_buffers, sum_over_ranks, world_size
+from yolo.training.distributed import keep_buffers_out_of_forward, share_buffers
 from yolo.training.evidence import StepTrace
 from yolo.training.loss_meter import LossMeter
 from yolo.training.optim import apply_rates, build_optimizer
@@ -140,11 +139,6 @@ class YOLOModule(LightningModule):
             },
         )
 
-    def configure_callbacks(self) -> list[Callback]:
-        """The callbacks of the model section's options."""
-        freeze = self.options.freeze_backbone or self.options.freeze_layers
-        return [MetricsPlotsCallback(self.options), *([FreezeCallback(self.options)] if freeze else [])]
-
     def on_fit_start(self) -> None:
         """Fix the schedule."""
         self.schedule = self._build_schedule()
@@ -191,7 +185,9 @@ class YOLOModule(LightningModule):
     def configure_optimizers(self) -> Optimizer:
         """The optimiser; its rates are set by the schedule at every step."""
         # A fused optimiser would unscale gradients itself, which clipping in mixed precision must do before it.
-        return build_optimizer(self.model, self.options, fused=str(self.trainer.precision).startswith("32"))
+        optimizer = build_optimizer(self.model, self.options, fused=str(self.trainer.precision).startswith("32"))
+        self.group_options = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+        return optimizer
 
     def on_validation_start(self) -> None:
         """Measure one network on all processes: callbacks have put the average into it by now."""

@@ -69,7 +69,10 @@ class Muon(Optimizer):
     def _orthogonal(self, parameters: list[Tensor], shape: tuple[int, int], group: dict[str, Any]) -> None:
         """Step parameters that are matrices of one shape, all at once."""
         gradients = [p.grad for p in parameters if p.grad is not None]
-        momenta = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in parameters]
+        for p in parameters:
+            if not self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        momenta = [self.state[p]["momentum"] for p in parameters]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         directions = torch._foreach_lerp(gradients, momenta, group["momentum"])
         steps = orthogonalise(torch.stack([d.reshape(shape) for d in directions]))

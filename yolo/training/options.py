@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from yolo.errors import require_ranges
 from yolo.losses.detection import LossOptions
-from yolo.training.callbacks.freeze import FreezeOptions
-from yolo.training.callbacks.plots import PlotOptions
 from yolo.training.optim import OptimizerOptions
 from yolo.training.schedule import ScheduleOptions
 
@@ -26,6 +24,28 @@ class ThresholdOptions:
     """Most detections per image."""
     conf_prod: float = 0.25
     """Confidence at which precision, recall and F1 are reported."""
+
+
+@dataclass(frozen=True)
+class FreezeOptions:
+    """What does not train, and for how long."""
+
+    freeze_backbone: bool = False
+    """Keep the backbone as it is: weights and BN statistics."""
+    freeze_until_epoch: int = 0
+    """Number of epochs after which what is frozen trains too; 0: never."""
+    freeze_layers: list[str] | None = None
+    """Further parts to freeze: module names, or patterns of them such as `neck.*`; a match means all under it."""
+
+
+@dataclass(frozen=True)
+class PlotOptions:
+    """Pictures of the metrics."""
+
+    save_metrics_plots: bool = True
+    """Draw precision, recall and F1 against confidence, and precision against recall, at every validation."""
+    metrics_plots_dir: str | None = None
+    """Folder of the pictures, in which each epoch gets a folder `epoch_N`; `metrics` in the run's folder when null."""
 
 
 _POSITIVE = (1e-12, float("inf"))

@@ -23,8 +23,9 @@ from yolo.errors import UserError
 from yolo.models.detection_model import DetectionModel, Maps
 from yolo.models.registry import build_model
 from yolo.training.callbacks.ema import TRAINING_WEIGHTS_KEY, EMACallback
-from yolo.training.callbacks.freeze import FreezeOptions, Freezer, select_parts
+from yolo.training.callbacks.freeze import Freezer, select_parts
 from yolo.training.module import YOLOModule
+from yolo.training.options import FreezeOptions
 
 HERE = "tests.training.callbacks.test_freeze"
 NETWORK = f"{HERE}.WithBackbone"

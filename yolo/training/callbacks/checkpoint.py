@@ -207,7 +207,7 @@ class BestCheckpoint(Checkpoint):
 
 def _epoch(checkpoint: Path) -> int:
     """Number of the epoch, counted from 1, after which a checkpoint was written."""
-    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["epoch"]) + 1
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["epoch"]) + 1
 
 
 def find_last(trainer: Trainer) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import cast
 
@@ -15,18 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from yolo.errors import UserError
 from yolo.models.detection_model import DetectionModel
-
-
-@dataclass(frozen=True)
-class FreezeOptions:
-    """What does not train, and for how long."""
-
-    freeze_backbone: bool = False
-    """Keep the backbone as it is: weights and BN statistics."""
-    freeze_until_epoch: int = 0
-    """Number of epochs after which what is frozen trains too; 0: never."""
-    freeze_layers: list[str] | None = None
-    """Further parts to freeze: module names, or patterns of them such as `neck.*`; a match means all under it."""
+from yolo.training.options import FreezeOptions
 
 
 class Freezer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from yolo.data.batch import Batch
 from yolo.errors import UserError
 from yolo.training.evidence import Before, Evidence
-
-if TYPE_CHECKING:  # the module imports callbacks
-    from yolo.training.module import YOLOModule
+from yolo.training.module import YOLOModule
 
 SHOWN_IMAGES = 16
 
@@ -44,7 +42,7 @@ class NonFiniteGuard(Callback):
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at loss and gradient."""
-        module = cast("YOLOModule", pl_module)
+        module = cast(YOLOModule, pl_module)
         values = [module.trace.losses["total"]]
         gradients = [p.grad for p in module.model.parameters() if p.grad is not None]
         if gradients and trainer.precision != "16-mixed":

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-
-@dataclass(frozen=True)
-class PlotOptions:
-    """Pictures of the metrics."""
-
-    save_metrics_plots: bool = True
-    """Draw precision, recall and F1 against confidence, and precision against recall, at every validation."""
-    metrics_plots_dir: str | None = None
-    """Folder of the pictures, in which each epoch gets a folder `epoch_N`; `metrics` in the run's folder when null."""
+from yolo.training.options import PlotOptions
 
 
 class MetricsPlotsCallback(Callback):

@@ -17,20 +17,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
-import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from yolo.data.sampler import EpochSampler
 from yolo.errors import UserError
 from yolo.lightning_output import print_line
-from yolo.models.checkpoint import CARD_KEY
+from yolo.models.checkpoint import CARD_KEY, ModelCard
+from yolo.ranks import gather_objects
+from yolo.training.module import YOLOModule
 from yolo.training.schedule import Schedule
-
-if TYPE_CHECKING:  # the module imports callbacks
-    from yolo.training.module import YOLOModule
 
 RESUME_KEY = "yolo_resume"
 
@@ -52,8 +50,8 @@ class ExactResume(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the state of every process; all of them save together."""
-        mine = {"losses": cast("YOLOModule", pl_module).losses.state_dict(), "random": _random_state(pl_module.device)}
-        checkpoint[RESUME_KEY] = {"epoch": _epoch_layout(trainer), "processes": _gather(mine)}
+        mine = {"losses": cast(YOLOModule, pl_module).losses.state_dict(), "random": _random_state(pl_module.device)}
+        checkpoint[RESUME_KEY] = {"epoch": _epoch_layout(trainer), "processes": gather_objects(mine)}
         if trainer.validating:
             checkpoint["loops"]["fit_loop"][_VALIDATION] = _VALIDATION_BEGUN
 
@@ -70,14 +68,14 @@ class ExactResume(Callback):
                 f"the checkpoint has {done} epochs done and --trainer.max_epochs is {epochs}: no epoch is left to "
                 "train; give a larger --trainer.max_epochs to go on"
             )
-        self._stored = {**checkpoint[RESUME_KEY], "planned": checkpoint[CARD_KEY]["config"]["trainer"]["max_epochs"]}
+        self._stored = {**checkpoint[RESUME_KEY], "card": ModelCard.from_dict(checkpoint[CARD_KEY])}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go on where the checkpoint stands; nothing draws random numbers between here and the first step."""
         if self._stored is None:
             return
         stored, self._stored = self._stored, None
-        module, loop = cast("YOLOModule", pl_module), trainer.fit_loop
+        module, loop = cast(YOLOModule, pl_module), trainer.fit_loop
         layout = _epoch_layout(trainer)
         batches = loop.epoch_loop.batch_progress.current.ready if loop.restarting else 0
         if batches:
@@ -89,9 +87,24 @@ class ExactResume(Callback):
             _set_random_state(mine["random"], pl_module.device)
         where = f" after {batches} of {layout['batches per epoch']} batches" if batches else ""
         print_line(trainer, f"resumed in epoch {trainer.current_epoch + 1}{where}, at step {trainer.global_step}")
-        planned, epochs = stored["planned"], trainer.max_epochs
+        for group, options in zip(trainer.optimizers[0].param_groups, module.group_options, strict=True):
+            group.update(options)  # Lightning has put back those of the checkpoint
+        changed = _changed(stored["card"], cast(ModelCard, module.card))
+        if changed:
+            print_line(trainer, f"options that differ from the checkpoint's: {', '.join(changed)}")
+        planned, epochs = stored["card"].config["trainer"]["max_epochs"], trainer.max_epochs
         if planned != epochs:
             print_line(trainer, _new_length(module.schedule, trainer.global_step, planned, epochs))
+
+
+def _changed(stored: ModelCard, now: ModelCard) -> list[str]:
+    """Options of the model and data sections that have another value than in the checkpoint, with both."""
+    before, after = (
+        {"model.image_size": card.image_size}
+        | {f"{part}.{name}": value for part in ("model", "data") for name, value in card.config[part].items()}
+        for card in (stored, now)
+    )
+    return [f"--{name}={value} (was {before.get(name)})" for name, value in after.items() if value != before.get(name)]
 
 
 def _new_length(schedule: Schedule, step: int, planned: int, epochs: int | None) -> str:
@@ -141,12 +154,3 @@ def _set_random_state(state: Mapping[str, torch.Tensor], device: torch.device) -
     torch.set_rng_state(state["cpu"].cpu())
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
-
-
-def _gather(mine: Any) -> list[Any]:
-    """The value of every process, in the order of their ranks."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return [mine]
-    values: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(values, mine)
-    return values
