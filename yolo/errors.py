@@ -22,5 +22,6 @@ def require_ranges(options: object, ranges: Mapping[str, tuple[float, float]], s
     for name, (low, high) in ranges.items():
         value = getattr(options, name)
         if value is not None and not low <= value <= high:
-            bound = f"between {low} and {high}" if high != float("inf") else f"at least {low}"
+            least = f"at least {low}" if low == 0 or low >= 1e-6 else "above 0"
+            bound = f"between {low} and {high}" if high != float("inf") else least
             raise UserError(f"{section}{name} is {value}, expected a value {bound}")

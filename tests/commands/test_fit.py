@@ -88,7 +88,7 @@ def test_resumed_run_ends_where_the_straight_run_ends(tiny_run: Run, tmp_path: P
         (["--trainer.precision=bf16-true"], ["precision is bf16-true", "bf16-mixed"]),
         (["--trainer.devices=0"], ["devices='0'"]),
         (["--trainer.strategy=nonsense"], ["invalid strategy name", "nonsense"]),
-        (["--model.learning_rate=-1"], ["learning_rate is -1", "at least"]),
+        (["--model.learning_rate=-1"], ["learning_rate is -1", "above 0"]),
         (["--model.step_size=0"], ["step_size is 0"]),
         (["--model.nms_iou_threshold=65"], ["nms_iou_threshold is 65", "between 0 and 1"]),
         (["--model.class_width=-1"], ["cannot be built"]),
@@ -196,3 +196,30 @@ def test_nothing_is_downloaded_or_sent(tmp_path: Path, monkeypatch: pytest.Monke
 def test_resuming_with_another_optimiser_is_refused(tiny_run: Run, tmp_path: Path) -> None:
     done = run_yolo(*TINY_FIT, "--model.optimizer=sgd", f"--ckpt_path={tiny_run.best}", cwd=tmp_path)
     assert_user_error(done, "trained with adamw", "--model.optimizer is sgd")
+
+
+def test_a_checkpoint_to_resume_from_gives_no_options(tiny_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "evil.py").write_text("from pathlib import Path\nPath('PWNED').touch()\n")
+    contents = torch.load(tiny_run.best, weights_only=True)
+    contents["hyper_parameters"] = {"model_config": "evil.Net", "learning_rate": 0.5}
+    torch.save(contents, tmp_path / "evil.ckpt")
+    done = run_yolo(*TINY_FIT, "--ckpt_path=evil.ckpt", "--trainer.max_epochs=3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "PWNED").exists()
+    assert "learning_rate: 0.5" not in (tmp_path / "runs/quickstart/version_0/config.yaml").read_text()
+
+
+@pytest.mark.parametrize("kind", ["truncated", "text", "foreign", "without state"])
+def test_a_file_that_is_no_checkpoint_to_resume_from(kind: str, tiny_run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "some.ckpt"
+    if kind == "truncated":
+        content = tiny_run.best.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "text":
+        path.write_text("not a checkpoint")
+    elif kind == "foreign":
+        torch.save({"weights": torch.ones(2)}, path)
+    else:
+        contents = torch.load(tiny_run.best, weights_only=True)
+        torch.save({key: contents[key] for key in (CARD_KEY, "state_dict")}, path)
+    assert_user_error(run_yolo(*TINY_FIT, "--ckpt_path=some.ckpt", cwd=tmp_path), "some.ckpt")

@@ -115,3 +115,9 @@ def test_a_run_on_a_fraction_is_measured_on_the_same_images(tmp_path: Path) -> N
     assert printed(measured.stdout) == pytest.approx(printed(fitted.stdout), abs=1e-6)
     assert parse(["--checkpoint", str(best)])[1].data_fraction == 0.4
     assert parse(["--checkpoint", str(best), "--data.root=elsewhere"])[1].data_fraction == 1.0
+
+
+def test_leaves_nothing_behind(tiny_run: Run, tmp_path: Path) -> None:
+    done = run_yolo("validate", "--checkpoint", tiny_run.best, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from torch import nn
 from tests.models.test_checkpoint import CARD, write
 from yolo.errors import UserError
 from yolo.losses.detection import LossResult
-from yolo.training.evidence import Before, Evidence, StepTrace
+from yolo.training.evidence import EVIDENCE_KEY, Before, Evidence, StepTrace
 
 
 def evidence(**changed) -> Evidence:
@@ -74,3 +74,13 @@ def test_a_trace_remembers_norms_and_losses_without_their_graph() -> None:
     assert [norm.item() for norm in trace.norms] == [1.5]
     assert {name: value.item() for name, value in trace.losses.items()} == {"box": 3.0, "total": 6.0}
     assert not trace.losses["total"].requires_grad
+
+
+@pytest.mark.parametrize("stored", [7, {"epoch": 1}])
+def test_a_step_of_another_version_is_one_sentence(stored: object, tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    evidence().write(path, CARD, {})
+    contents = torch.load(path, weights_only=True)
+    torch.save({**contents, EVIDENCE_KEY: stored}, path)
+    with pytest.raises(UserError, match=r"a\.pt: the step in it was kept by another version"):
+        Evidence.read(path)

@@ -19,7 +19,6 @@ from yolo.evaluation.evaluator import METRIC_NAMES
 from yolo.evaluation.table import print_metrics
 from yolo.lightning_output import options_at_fault, quiet
 from yolo.memory import memory_at_fault, training_settings
-from yolo.models.checkpoint import CARD_KEY, ModelCard, read_checkpoint
 from yolo.options import SentenceErrors
 from yolo.shipped_configs import resolve_configs
 from yolo.size import as_size
@@ -28,6 +27,7 @@ from yolo.training.callbacks.checkpoint import find_last
 from yolo.training.callbacks.freeze import FreezeCallback
 from yolo.training.callbacks.non_finite import NonFiniteGuard
 from yolo.training.callbacks.plots import MetricsPlotsCallback
+from yolo.training.callbacks.resume import card_to_resume
 from yolo.training.distributed import ending_together, refuse_setup
 from yolo.training.lr_finder import find_learning_rate
 from yolo.training.module import YOLOModule
@@ -69,6 +69,9 @@ class FitCLI(LightningCLI):
         parser.set_defaults({"early_stopping.monitor": "val/mAP", "early_stopping.mode": "max"})
         parser.set_defaults({"early_stopping.patience": 50})
 
+    def _parse_ckpt_path(self) -> None:
+        """Take no options from a checkpoint, as Lightning would: its file could name code to import."""
+
     def before_instantiate_classes(self) -> None:
         """Take the sweep out of the config, so that the one saved with the run trains."""
         config = self.config.get(str(self.subcommand), self.config)
@@ -101,7 +104,7 @@ class FitCLI(LightningCLI):
                 raise UserError("--trainer.max_steps with --ckpt_path: a run is resumed by --trainer.max_epochs alone")
             if kwargs["ckpt_path"] == "last":
                 kwargs["ckpt_path"] = find_last(self.trainer)
-            model.continue_from(ModelCard.from_dict(read_checkpoint(kwargs["ckpt_path"])[CARD_KEY]))
+            model.continue_from(card_to_resume(kwargs["ckpt_path"]))
         _keep_metrics(self.trainer)
         memory = training_settings(self.trainer, model, self.datamodule)
         with ending_together(self.trainer), memory_at_fault(memory):

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from yolo.evaluation.coco import CocoEvaluation
 from yolo.evaluation.operating_point import ConfidenceCurves, Floats, confidence_curves
+from yolo.whole_file import whole_file
 
 THRESHOLDS = np.linspace(0, 1, 501)
 NAMED_CLASSES = 12  # more lines than this are not told apart by colour
@@ -67,5 +68,6 @@ def _figure(names: Sequence[str], x: Floats, y: Floats, x_label: str, y_label: s
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, dpi=100)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=100)
     return path

@@ -182,3 +182,12 @@ def rank_key(value: Tensor, index: Tensor) -> Tensor:
 def rank_index(key: Tensor) -> Tensor:
     """The index in a key from `rank_key`."""
     return _INDEX_MASK - (key & _INDEX_MASK)
+
+
+def occurrence(values: Tensor) -> Tensor:
+    """How many earlier elements of an int64 list `[N]` equal each element, `[N]`."""
+    order = values.argsort(stable=True)
+    ascending = values[order]
+    counts = torch.empty_like(values)
+    counts[order] = torch.arange(len(values), device=values.device) - torch.searchsorted(ascending, ascending)
+    return counts

@@ -23,6 +23,7 @@ from yolo.losses.assigner import (
     Predictions,
     find_pairs,
     is_inside,
+    occurrence,
     owners,
 )
 
@@ -85,5 +86,5 @@ def _place(value: Tensor, row: Tensor) -> Tensor:
     order = value.argsort(descending=True, stable=True)
     order = order[row[order].argsort(stable=True)]
     place = torch.empty_like(row)
-    place[order] = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
+    place[order] = occurrence(row[order])
     return place

@@ -26,6 +26,7 @@ from yolo.losses.assigner import (
     Predictions,
     find_pairs,
     is_inside,
+    occurrence,
     owners,
     rank_index,
     rank_key,
@@ -106,7 +107,7 @@ def _feed_starved(batch: Predictions, owner: Tensor) -> None:
             winner, site = _propose(batch, rows, wishes, spare)
             giver = owner[site]
             # A target that has h anchors can give h - 1 of them; later proposals wait for the next round.
-            allowed = (giver < 0) | (_occurrence(giver) < held[giver] - 1)
+            allowed = (giver < 0) | (occurrence(giver) < held[giver] - 1)
             winner, site, giver = winner[allowed], site[allowed], giver[allowed]
             if not len(winner):
                 break
@@ -137,10 +138,10 @@ def _propose(batch: Predictions, rows: Tensor, wishes: Tensor, spare: Tensor) ->
     open_wishes = wishes.masked_fill(~spare.view(batch.num_images, -1)[images], -1)
     best = open_wishes.topk(min(_CHOICES, batch.num_anchors))
     first = images * batch.num_anchors + best.indices[:, 0]
-    turn = _occurrence(first).clamp(max=best.values.shape[1] - 1)[:, None]
+    turn = occurrence(first).clamp(max=best.values.shape[1] - 1)[:, None]
     winner = (best.values.gather(1, turn).squeeze(1) >= 0).nonzero().squeeze(1)
     site = (images * batch.num_anchors + best.indices.gather(1, turn).squeeze(1))[winner]
-    unique = _occurrence(site) == 0
+    unique = occurrence(site) == 0
     return winner[unique], site[unique]
 
 
@@ -157,12 +158,3 @@ def _squared_distance(points: Tensor, boxes: Tensor) -> Tensor:
     x, y = points.T
     x1, y1, x2, y2 = boxes.T[:, :, None]
     return (x - (x1 + x2) / 2).square() + (y - (y1 + y2) / 2).square()
-
-
-def _occurrence(values: Tensor) -> Tensor:
-    """How many earlier elements of an int64 list `[N]` equal each element, `[N]`."""
-    order = values.argsort(stable=True)
-    ascending = values[order]
-    counts = torch.empty_like(values)
-    counts[order] = torch.arange(len(values), device=values.device) - torch.searchsorted(ascending, ascending)
-    return counts

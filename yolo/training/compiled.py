@@ -39,7 +39,7 @@ class CompiledForward:
             self._forward = self._compile(model, images)
         try:
             return self._forward(images)
-        except self._failures as error:  # another shape is compiled anew
+        except self._failures as error:  # another shape is compiled anew, which can fail too
             self._forward = _give_up(model, error)
             return self._forward(images)
 

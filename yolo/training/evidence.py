@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from yolo.errors import UserError
 from yolo.losses.detection import LossResult
 from yolo.models.checkpoint import CARD_KEY, WEIGHTS_PREFIX, ModelCard, read_checkpoint
+from yolo.whole_file import whole_file
 
 EVIDENCE_KEY = "non_finite_step"
 
@@ -125,12 +126,8 @@ class Evidence:
             EVIDENCE_KEY: {item.name: getattr(self, item.name) for item in fields(self)},
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.partial")
-        try:
+        with whole_file(path) as partial:
             torch.save(move_data_to_device(content, "cpu"), partial)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def read(cls, path: str | Path) -> Evidence:
@@ -138,4 +135,7 @@ class Evidence:
         stored: dict[str, Any] | None = read_checkpoint(path).get(EVIDENCE_KEY)
         if stored is None:
             raise UserError(f"{path}: a checkpoint, expected a file that a run left in its folder `non_finite`")
+        expected = {item.name for item in fields(cls)}
+        if not isinstance(stored, dict) or stored.keys() != expected:
+            raise UserError(f"{path}: the step in it was kept by another version of this program, or is damaged")
         return cls(**stored)

@@ -19,6 +19,7 @@ from yolo.training.callbacks.freeze import Freezer, select_parts
 from yolo.training.callbacks.resume import ExactResume
 from yolo.training.module import YOLOModule
 from yolo.training.schedule import Rates
+from yolo.whole_file import whole_file
 
 LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 100
 SMOOTHING = 4.0
@@ -107,12 +108,10 @@ def suggest(rates: list[float], losses: list[float]) -> float | None:
 
 def write_table(path: Path, rates: list[float], losses: list[float], smooth: list[float]) -> None:
     """Write loss and smoothed loss at each rate as CSV."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", newline="") as file:
+    with whole_file(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["learning_rate", "loss", "smoothed_loss"])
         writer.writerows(zip(rates, losses, smooth, strict=True))
-    partial.replace(path)
 
 
 def write_plot(
@@ -129,6 +128,5 @@ def write_plot(
         axes.axvline(suggestion, color="tab:red", linestyle="--", label=f"suggestion {suggestion:.3g}")
     axes.legend()
     axes.grid(alpha=0.3)
-    partial = path.with_name(f"{path.name}.partial")
-    cast(Figure, axes.figure).savefig(partial, format="png", dpi=120)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        cast(Figure, axes.figure).savefig(partial, format="png", dpi=120)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from yolo.errors import require_ranges
+from yolo.errors import UserError, require_ranges
 from yolo.losses.detection import LossOptions
 from yolo.training.optim import OptimizerOptions
 from yolo.training.schedule import ScheduleOptions
@@ -35,7 +35,7 @@ class FreezeOptions:
     freeze_until_epoch: int = 0
     """Number of epochs after which what is frozen trains too; 0: never."""
     freeze_layers: list[str] | None = None
-    """Further parts to freeze: module names, or patterns of them such as `neck.*`; a match means all under it."""
+    """Further parts to freeze: module names, or patterns of them such as `top_down.*`; a match means all under it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "learning_rate": _POSITIVE,
     "backbone_lr_scale": _NOT_NEGATIVE,
     "head_lr_scale": _NOT_NEGATIVE,
-    "momentum": (0, 1),
+    "momentum": (0, 0.9999),
     "weight_decay": _NOT_NEGATIVE,
     "lion_smoothness": _POSITIVE,
     "lr_min_factor": (0, 1),
@@ -95,3 +95,11 @@ class ModuleOptions(LossOptions, OptimizerOptions, ScheduleOptions, FreezeOption
 
     def __post_init__(self) -> None:
         require_ranges(self, _RANGES, "model.")
+        for name in ("adamw_betas", "lion_betas"):
+            if not all(0 <= beta < 1 for beta in getattr(self, name)):
+                raise UserError(f"model.{name} is {getattr(self, name)}, expected two values from 0 to below 1")
+        if self.freeze_until_epoch and not (self.freeze_backbone or self.freeze_layers):
+            raise UserError(
+                f"model.freeze_until_epoch is {self.freeze_until_epoch}, but nothing is frozen: see "
+                "model.freeze_backbone and model.freeze_layers"
+            )

@@ -104,6 +104,9 @@ def _restore(network: nn.Module, evidence: Evidence) -> None:
     """Bring modes and buffers, also those that no state dict holds, to where they were before the forward pass."""
     for name, part in network.named_modules():
         part.training = name not in evidence.evaluating
+    missing = sorted(name for name, _ in network.named_buffers() if name not in evidence.buffers)
+    if missing:
+        raise UserError(f"the kept step lacks {len(missing)} buffers of the network, such as {missing[0]}")
     for name, buffer in network.named_buffers():
         buffer.copy_(evidence.buffers[name])
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from yolo.errors import UserError
 from yolo.training.options import PlotOptions
 
 
@@ -15,6 +16,14 @@ class MetricsPlotsCallback(Callback):
 
     def __init__(self, options: PlotOptions) -> None:
         self.options = options
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make a folder of the user's own now: a wrong one shall not cost an epoch."""
+        if self.options.save_metrics_plots and self.options.metrics_plots_dir is not None:
+            try:
+                Path(self.options.metrics_plots_dir).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"--model.metrics_plots_dir: {error}") from error
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw, on one process."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -25,7 +26,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from yolo.data.sampler import EpochSampler
 from yolo.errors import UserError
 from yolo.lightning_output import print_line
-from yolo.models.checkpoint import CARD_KEY, ModelCard
+from yolo.models.checkpoint import CARD_KEY, ModelCard, read_checkpoint
 from yolo.ranks import gather_objects
 from yolo.training.module import YOLOModule
 from yolo.training.schedule import Schedule
@@ -57,10 +58,6 @@ class ExactResume(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse a run that is over; keep the state until everything is in place."""
-        if RESUME_KEY not in checkpoint:
-            raise UserError(
-                "the checkpoint holds no state to resume from: it was not written by `yolo fit` as it is now"
-            )
         done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         epochs = trainer.max_epochs
         if epochs is not None and 0 < epochs <= done:
@@ -95,6 +92,14 @@ class ExactResume(Callback):
         planned, epochs = stored["card"].config["trainer"]["max_epochs"], trainer.max_epochs
         if planned != epochs:
             print_line(trainer, _new_length(module.schedule, trainer.global_step, planned, epochs))
+
+
+def card_to_resume(path: str | Path) -> ModelCard:
+    """What the checkpoint `path` is of. UserError unless it can be read and resumed from."""
+    contents = read_checkpoint(path)
+    if RESUME_KEY not in contents:
+        raise UserError(f"{path}: holds no state to resume from, expected a checkpoint that `yolo fit` wrote to go on")
+    return ModelCard.from_dict(contents[CARD_KEY])
 
 
 def _changed(stored: ModelCard, now: ModelCard) -> list[str]:

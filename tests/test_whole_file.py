@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from yolo.whole_file import whole_file
+
+
+def test_the_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "numbers.csv"
+    target.write_text("old")
+    with whole_file(target) as partial:
+        partial.write_text("new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "numbers.csv"
+    target.write_text("old")
+
+    def write() -> None:
+        with whole_file(target) as partial:
+            partial.write_text("ne")
+            raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        write()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
