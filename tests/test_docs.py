@@ -15,7 +15,7 @@ from tests.models.weights.official import official, save_official
 from tests.tiny_dataset import write_dataset
 
 ROOT = Path(__file__).parent.parent
-DOCS = [ROOT / "README.md", ROOT / "HOWTO.md"]
+DOCS = [ROOT / "README.md", ROOT / "HOWTO.md", ROOT / "training-experiment" / "README.md"]
 SMALL = ["--model.image_size=64", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.batch_size=2",
          "--data.num_workers=0", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]  # fmt: skip
 NETWORK = """
@@ -53,7 +53,9 @@ PYTHON = [(p.name, block) for p in DOCS for block in re.findall(r"```python\n(.*
 def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run) -> Path:
     """A folder in which the paths of the docs exist."""
     folder = tmp_path_factory.mktemp("docs")
-    write_dataset(folder / "path" / "to" / "dataset")
+    for dataset in ("path/to/dataset", "bccd"):
+        write_dataset(folder / dataset)
+    shutil.copytree(ROOT / "training-experiment", folder / "training-experiment")
     (folder / "my_package.py").write_text(NETWORK)
     save_official(official("v9-t", class_width=80).half(), folder / "yolov9-t-converted.pt")
     for name in ("folder", "image_or_folder"):
@@ -63,6 +65,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run) -> Path:
                     "--data.root=path/to/dataset", *SMALL, cwd=folder)  # fmt: skip
     assert done.returncode == 0, done.stderr
     shutil.copy(folder / "runs/default/version_0/checkpoints/best.ckpt", folder / "best.ckpt")
+    done = run_yolo("fit", "--config=small-dataset", "--config=training-experiment/bccd-yolo.yaml", *SMALL, cwd=folder)
+    assert done.returncode == 0, done.stderr
     poison = ["--trainer.callbacks=tests.training.callbacks.poison.PoisonedTarget", "--trainer.callbacks.step=1"]
     done = run_yolo("fit", "--config=default", "--model.model_config=v9-t", "--data.format=yolo",
                     "--data.root=path/to/dataset", *SMALL, *poison, cwd=folder)  # fmt: skip
