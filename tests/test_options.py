@@ -41,6 +41,13 @@ def test_errors_are_one_sentence(arguments: list[str]) -> None:
     assert "usage" not in str(error.value)
 
 
+def test_missing_options_are_spelled_as_on_the_command_line() -> None:
+    with pytest.raises(UserError, match=r"required: -s/--source$"):
+        parse_options(Example, "example", [], short={"source": "s"})
+    with pytest.raises(UserError, match=r"required: source$"):
+        parse_options(Example, "example", [], positional=["source"])
+
+
 def test_help_shows_description_and_default(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse_options(Example, "example", ["--help"])

@@ -27,6 +27,12 @@ class SentenceErrors:
 class Parser(SentenceErrors, ArgumentParser):
     """The parser of the commands that are not Lightning's."""
 
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise UserError, with options that are missing spelled as on the command line."""
+        start, required, names = message.partition("are required: ")
+        flags = {action.dest: "/".join(action.option_strings) for action in self._actions}
+        super().error(start + required + ", ".join(flags.get(name) or name for name in names.split(", ")), ex)
+
 
 def make_parser(command: str, description: str) -> Parser:
     """An empty parser of `yolo COMMAND`."""

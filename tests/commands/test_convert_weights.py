@@ -43,6 +43,7 @@ def test_the_name_of_the_network_may_be_given_and_must_be_right(tmp_path: Path) 
         (["t.pt", "-o", "t.safetensors", "--model", "v9-s"], "holds weights of v9-t"),
         (["t.pt", "-o", "t.safetensors", "--model", "v9-x"], "--model is 'v9-x', expected one of v9-t"),
         (["t.pt", "-o", "t.pt"], "t.pt: expected a name that ends in .safetensors"),
+        (["t.pt"], "required: -o/--output"),
         (["none.pt", "-o", "t.safetensors"], "none.pt: no such file of weights"),
     ):
         assert_user_error(run_yolo("convert-weights", *arguments, cwd=tmp_path), sentence)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from yolo.errors import UserError
 from yolo.models.checkpoint import CARD_KEY, ModelCard, NetworkSpec, load_model, read_checkpoint
 from yolo.models.detection_model import DetectionModel, Maps
+from yolo.models.weights.files import read_tensors
 
 
 class TinyNetwork(DetectionModel):
@@ -128,6 +129,45 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.ckpt", CARD, NetworkSpec("v9-s").build(2))
     with pytest.raises(UserError, match="do not fit the network 'v9-t'"):
         load_model(path)
+
+
+def test_bytes_that_were_changed_are_noticed(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.ckpt", CARD, CARD.network.build(2))
+    damaged = bytearray(path.read_bytes())
+    middle = len(damaged) // 2
+    damaged[middle : middle + 1000] = b"\x01" * 1000
+    path.write_bytes(damaged)
+    with pytest.raises(UserError, match="not a readable checkpoint: it is damaged"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state_dict": 3},
+        {"state_dict": [1]},
+        {"state_dict": {1: torch.ones(1)}},
+        {CARD_KEY: 3},
+        {CARD_KEY: [1]},
+        {CARD_KEY: {"version": 1}},
+        {CARD_KEY: {**CARD.to_dict(), "network": 3}},
+        {CARD_KEY: {**CARD.to_dict(), "class_names": 3}},
+        {CARD_KEY: {**CARD.to_dict(), "more": 3}},
+    ],
+)
+def test_a_checkpoint_of_another_form_is_refused(changes: dict, tmp_path: Path) -> None:
+    torch.save({CARD_KEY: CARD.to_dict(), "state_dict": {}} | changes, tmp_path / "x.ckpt")
+    for read in (load_model, read_tensors):
+        with pytest.raises(UserError, match=r"x\.ckpt: .* `yolo fit` writes"):
+            read(tmp_path / "x.ckpt")
+
+
+def test_a_value_that_is_no_tensor_is_refused(tmp_path: Path) -> None:
+    torch.save({CARD_KEY: CARD.to_dict(), "state_dict": {"model.a": 3}}, tmp_path / "x.ckpt")
+    with pytest.raises(UserError, match="do not fit the network"):
+        load_model(tmp_path / "x.ckpt")
+    with pytest.raises(UserError, match="holds no tensors"):
+        read_tensors(tmp_path / "x.ckpt")
 
 
 def test_other_format_version_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from yolo.boxes.letterbox import LetterboxMode
 from yolo.errors import UserError
 from yolo.models.detection_model import DetectionModel
 from yolo.models.registry import MODELS, build_model
+from yolo.models.weights.pickles import check_sums
 
 CARD_KEY = "yolo_card"
 CARD_VERSION = 1
@@ -98,7 +99,7 @@ class ModelCard:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """The contents of one of our checkpoints, tensors on the CPU, mapped from the file: only what is used is read.
+    """The contents of one of our checkpoints, tensors on the CPU, mapped from the file: what is unused takes no memory.
 
     Raises:
         UserError: when the file is missing, is no checkpoint, holds code, or was not written by this program.
@@ -108,6 +109,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such checkpoint file")
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        check_sums(path)
     except Exception as error:  # unpickling foreign bytes can raise anything
         raise UserError(
             f"{path}: not a readable checkpoint: it is damaged or something else, or it holds more than tensors and "
@@ -116,9 +118,20 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(contents, dict) or CARD_KEY not in contents or "state_dict" not in contents:
         found = f"keys {sorted(map(str, contents))[:6]}" if isinstance(contents, dict) else type(contents).__name__
         raise UserError(f"{path}: expected a checkpoint written by `yolo fit`, found {found}")
-    version = contents[CARD_KEY].get("version")
+    card, weights = contents[CARD_KEY], contents["state_dict"]
+    if (
+        not isinstance(card, dict)
+        or not isinstance(weights, dict)
+        or not all(isinstance(name, str) for name in weights)
+    ):
+        raise UserError(f"{path}: expected a card and weights by name in it, as `yolo fit` writes them")
+    version = card.get("version")
     if version != CARD_VERSION:
         raise UserError(f"{path}: checkpoint format {version}, this program reads format {CARD_VERSION}")
+    try:
+        ModelCard.from_dict(card)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its card is not as `yolo fit` writes it ({error!r})") from error
     return contents
 
 

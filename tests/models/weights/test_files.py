@@ -75,6 +75,12 @@ def test_safetensors_there_and_back(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["x.safetensors"]
 
 
+def test_names_that_are_the_same_without_their_wrapping_are_refused(tmp_path: Path) -> None:
+    torch.save({"module.a": torch.ones(1), "a": torch.zeros(1)}, tmp_path / "x.pt")
+    with pytest.raises(UserError, match=r"x\.pt: module\.a and a both stand for a"):
+        read_tensors(tmp_path / "x.pt")
+
+
 def test_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file of weights"):
         read_tensors(tmp_path / "none.pt")
@@ -89,10 +95,36 @@ def test_wrong_files(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "x.safetensors").mkdir()
-    with pytest.raises(OSError, match="directory"):
-        write_tensors(tmp_path / "x.safetensors", {"a": torch.ones(1)}, {})
-    assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(UserError, match=r"folder\.safetensors: is a folder"):
+        write_tensors(tmp_path / "folder.safetensors", {"a": torch.ones(1)}, {})
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"x\.safetensors: could not be written"):
+        write_tensors(tmp_path / "file" / "x.safetensors", {"a": torch.ones(1)}, {})
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder.safetensors"]
+
+
+WRITE_BEYOND_LIMIT = """
+import resource, signal, torch
+from pathlib import Path
+from yolo.errors import UserError
+from yolo.models.weights.files import write_tensors
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    write_tensors(Path("x.safetensors"), {"a": torch.ones(100_000)}, {})
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limit on the size of files")
+def test_a_disk_that_is_full_is_a_sentence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WRITE_BEYOND_LIMIT], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.startswith("x.safetensors: could not be written (")
+    assert list(tmp_path.iterdir()) == []
 
 
 PEAK = """

@@ -161,6 +161,20 @@ def test_other_shapes_are_skipped_with_both_and_nothing_else_is_touched() -> Non
     assert changed == ["bins"]
 
 
+def test_integers_are_no_weights() -> None:
+    source = Source(Path("f"), None, "ours", {"bins": torch.ones(4), "levels.0.bias": torch.ones(18).long()})
+    report = fill(TinyNetwork(2), source)
+    assert report.loaded == ("bins",)
+    assert report.skipped == {"levels.0.bias": "torch.int64 in the file, torch.float32 in the network"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_refused_by_name(value: float) -> None:
+    source = Source(Path("f"), None, "ours", {"bins": torch.ones(4), "levels.0.bias": torch.full((18,), value)})
+    with pytest.raises(UserError, match=r"f: levels\.0\.bias holds values that are not finite"):
+        fill(TinyNetwork(2), source)
+
+
 def test_report_is_cut_on_the_screen_and_whole_in_its_lines() -> None:
     report = LoadReport("file", ("a",), {}, tuple(f"name{i}" for i in range(10)))
     assert str(report).splitlines() == [

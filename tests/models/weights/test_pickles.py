@@ -9,6 +9,7 @@ import os
 import pickle
 import shutil
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ from yolo.models.weights.files import read_tensors
 from yolo.models.weights.pickles import Inert, mentions, module_tensors, read_pickle
 
 MARKER = "MARKER"
+STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ"
+TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n(" + STORAGE + b"K\x00K\x04\x85K\x01\x85\x89NtR"
 COMMAND = f"touch {MARKER}"
 
 
@@ -51,9 +54,13 @@ def write(pickled: bytes, path: str = "x.pt", **storages: bytes) -> Path:
     return Path(path)
 
 
+def contents(path: Path) -> Any:
+    return read_pickle(path, lambda contents: contents)
+
+
 def refusal(pickled: bytes) -> str:
     with pytest.raises(UserError) as error:
-        read_pickle(write(pickled))
+        contents(write(pickled))
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -137,12 +144,12 @@ def test_in_the_state_of_a_pickled_network() -> None:
 
 def test_stand_ins_take_calls_and_state_and_do_nothing() -> None:
     call = b"\x80\x02cmodels.common\nConv\n(X\x05\x00\x00\x00touchtR."  # Conv("touch")
-    assert isinstance(read_pickle(write(call)), Inert)
+    assert isinstance(contents(write(call)), Inert)
     new = b"\x80\x02cutils.common\nrun\n(X\x05\x00\x00\x00touchtR}X\x01\x00\x00\x00aK\x01sb."
-    assert read_pickle(write(new)).state == {"a": 1}
+    assert contents(write(new)).state == {"a": 1}
     dotted = b"\x80\x04\x8c\x0dmodels.common\x8c\x1fConv.__init__.__globals__.systemX)\x81."
     with pytest.raises(UserError):
-        read_pickle(write(dotted))
+        contents(write(dotted))
 
 
 @pytest.mark.parametrize(
@@ -158,7 +165,7 @@ def test_build_replaces_nothing(target: bytes, kept: bool, attribute: bytes) -> 
     for state in (b"}" + key + b"cmodels\nX\ns", b"N}" + key + b"cmodels\nX\ns\x86"):  # instance, then slots
         pickled = b"\x80\x02" + target + state + b"b."
         if kept:
-            value = read_pickle(write(pickled))
+            value = contents(write(pickled))
             assert isinstance(value, Inert | pickles.Container)
             assert not isinstance(value, dict) or value == {}
         else:
@@ -184,28 +191,86 @@ def test_build_replaces_nothing(target: bytes, kept: bool, attribute: bytes) -> 
 def test_broken_pickles_are_sentences(pickled: bytes) -> None:
     write(pickled, s0=b"\0" * 16)
     with pytest.raises(UserError, match="not a readable file of weights"):
-        read_pickle(Path("x.pt"))
+        contents(Path("x.pt"))
 
 
 @pytest.mark.parametrize(
     ("size", "stride", "offset"), [((5,), (1,), 0), ((2,), (1,), 3), ((2,), (-1,), 1), ((9,), (0,), 0)]
 )
 def test_tensors_stay_within_their_storage(size: tuple, stride: tuple, offset: int) -> None:
-    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ"
-
     def arguments(*values: Any) -> bytes:
         return b"".join(pickle.dumps(value, 2)[2:-1].replace(b"q\x00", b"") for value in values)
 
-    pickled = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(" + storage + arguments(offset, size, stride) + b"\x89NtR."
+    pickled = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(" + STORAGE + arguments(offset, size, stride) + b"\x89NtR."
     write(pickled, s0=b"\0" * 16)
     with pytest.raises(UserError, match="not a readable file of weights"):
-        read_pickle(Path("x.pt"))
+        contents(Path("x.pt"))
+
+
+def text(value: str) -> bytes:
+    return b"X" + len(value).to_bytes(4, "little") + value.encode()
+
+
+def module(**state: bytes) -> bytes:
+    return b"cmodels\nM\n)R}(" + b"".join(text(name) + value for name, value in state.items()) + b"ub"
 
 
 def test_a_chain_of_modules_without_end_is_a_sentence() -> None:
-    loop = b"\x80\x02cmodels\nM\n)Rq\x00}X\x08\x00\x00\x00_modulesq\x01}X\x01\x00\x00\x00ah\x00ssb."
-    with pytest.raises(UserError, match=r"x\.pt: "):
+    loop = b"\x80\x02cmodels\nM\n)Rq\x00}" + text("_modules") + b"}" + text("a") + b"h\x00ssb."
+    with pytest.raises(UserError, match="too many modules, or itself"):
         read_tensors(write(loop))
+
+
+def test_modules_that_share_modules_are_read_as_often_as_named_and_not_for_ever() -> None:
+    def doubling(levels: int) -> bytes:
+        inner = module(_buffers=b"}" + text("x") + TENSOR + b"s")
+        for level in range(levels):
+            memo = b"q" + bytes([level])
+            inner = module(_modules=b"}(" + text("a") + inner + memo + text("b") + b"h" + memo[1:] + b"u")
+        return b"\x80\x02" + inner + b"."
+
+    assert list(read_tensors(write(doubling(2), s0=b"\0" * 16))) == ["a.a.x", "a.b.x", "b.a.x", "b.b.x"]
+    start = time.process_time()
+    with pytest.raises(UserError, match="too many modules"):
+        read_tensors(write(doubling(22), s0=b"\0" * 16))
+    assert time.process_time() - start < 5
+
+
+def test_modules_nested_deeply() -> None:
+    inner = module(_buffers=b"}" + text("x") + TENSOR + b"s")
+    for _ in range(3000):
+        inner = module(_modules=b"}" + text("a") + inner + b"s")
+    assert list(read_tensors(write(b"\x80\x02" + inner + b".", s0=b"\0" * 16))) == ["a." * 3000 + "x"]
+
+
+@pytest.mark.parametrize("group", ["_parameters", "_buffers", "_modules"])
+@pytest.mark.parametrize("value", [b"]K\x01a", b"K\x01", b"}K\x01K\x01s"], ids=["list", "number", "name a number"])
+def test_modules_of_another_form_are_sentences(group: str, value: bytes) -> None:
+    with pytest.raises(UserError, match=r"x\.pt: not a readable file of weights"):
+        read_tensors(write(b"\x80\x02" + module(**{group: value}) + b"."))
+
+
+def test_bytes_that_were_changed_are_noticed() -> None:
+    torch.save({"a": torch.zeros(10_000)}, "x.pt")
+    damaged = bytearray(Path("x.pt").read_bytes())
+    damaged[20_000:21_000] = b"\x01" * 1000
+    Path("x.pt").write_bytes(damaged)
+    with pytest.raises(UserError, match=r"x\.pt: not a readable file .*x/data/0 differs from its check sum"):
+        read_tensors("x.pt")
+
+
+def test_no_more_is_checked_than_the_file_holds() -> None:
+    with zipfile.ZipFile("x.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}.")
+        archive.writestr("archive/data/0", b"\0" * 10_000, zipfile.ZIP_DEFLATED)
+    with pytest.raises(UserError, match="an entry is compressed"):
+        contents(Path("x.pt"))
+    with zipfile.ZipFile("x.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}.")
+        archive.writestr("archive/data/0", b"\0" * 10_000)
+        archive.filelist += [archive.filelist[-1]] * 9  # the same bytes ten times
+    with pytest.raises(UserError, match="entries larger than the file"):
+        contents(Path("x.pt"))
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x80\x02}q\x00.", b"PK\x03\x04broken"])
@@ -220,10 +285,10 @@ def test_compressed_and_torchscript_archives_are_refused() -> None:
     with zipfile.ZipFile("x.pt", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02}." + b"\0" * 10_000)
     with pytest.raises(UserError, match="pickled data is compressed"):
-        read_pickle(Path("x.pt"))
+        contents(Path("x.pt"))
     torch.jit.save(torch.jit.script(nn.Linear(2, 2)), "y.pt")
     with pytest.raises(UserError, match=r"asks for __torch__"):
-        read_pickle(Path("y.pt"))
+        contents(Path("y.pt"))
 
 
 def test_tensors_of_every_kind_come_back_equal() -> None:
@@ -236,21 +301,21 @@ def test_tensors_of_every_kind_come_back_equal() -> None:
     tensors["annotated"] = nn.Parameter(torch.ones(2))
     tensors["annotated"].note = "a parameter with an attribute"
     torch.save({"tensors": tensors, "size": base.shape, "dtype": torch.half, "set": {1}}, "x.pt")
-    contents = read_pickle(Path("x.pt"))
-    assert contents["size"] == (4, 6)
-    assert contents["set"] == {1}
+    read = contents(Path("x.pt"))
+    assert read["size"] == (4, 6)
+    assert read["set"] == {1}
     for name, tensor in tensors.items():
-        found = contents["tensors"][name]
+        found = read["tensors"][name]
         assert found.dtype == tensor.dtype, name
         assert torch.equal(found, tensor), name
-    assert contents["tensors"]["view"].data_ptr() != contents["tensors"]["scalar"].data_ptr()
+    assert read["tensors"]["view"].data_ptr() != read["tensors"]["scalar"].data_ptr()
 
 
 def test_module_state_is_its_state_dict() -> None:
     network = official("v9-t", dual=True).half()
     network.model[0].register_buffer("transient", torch.ones(1), persistent=False)
     save_official(network, Path("x.pt"))
-    read: dict[str, Tensor] = dict(module_tensors(read_pickle(Path("x.pt"))["model"]))
+    read: dict[str, Tensor] = dict(read_pickle(Path("x.pt"), lambda contents: module_tensors(contents["model"])))
     expected = network.state_dict()
     assert list(read) == list(expected)
     assert all(torch.equal(read[name], expected[name]) for name in expected)
@@ -258,8 +323,8 @@ def test_module_state_is_its_state_dict() -> None:
 
 def test_what_is_read_can_be_changed_without_changing_the_file() -> None:
     torch.save({"a": torch.zeros(4)}, "x.pt")
-    read_pickle(Path("x.pt"))["a"].fill_(1)
-    assert torch.equal(read_pickle(Path("x.pt"))["a"], torch.zeros(4))
+    contents(Path("x.pt"))["a"].fill_(1)
+    assert torch.equal(contents(Path("x.pt"))["a"], torch.zeros(4))
 
 
 def test_mentions() -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from tests.models.weights.official import official, save_official
@@ -57,6 +59,29 @@ def test_other_kinds_of_network_are_refused_though_a_few_tensors_fit(tensors: di
     some, expected = ", ".join(tensors), "backbone.stem1.conv.weight, backbone.stem1.bn.weight"
     with pytest.raises(UserError, match=rf"only \d of its \d tensors fit v9-t: found {some}, expected {expected}"):
         open_source(tmp_path / "x.pt", "v9-t")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("head.cls.0.2.weight", torch.tensor(1.0)),
+        ("head.cls.0.0.conv.weight", torch.tensor(1.0)),
+        ("head.cls.0.2.weight", torch.ones(0, 64, 1, 1)),
+        ("auxiliary.head.cls.1.2.bias", torch.ones(1, 1)),
+    ],
+)
+def test_a_class_branch_of_another_form_is_refused(name: str, value: torch.Tensor, tmp_path: Path) -> None:
+    save_file(build_model("v9-t", 3).state_dict() | {name: value}, tmp_path / "x.safetensors")
+    with pytest.raises(UserError, match=rf"x\.safetensors: {name} has shape {re.escape(str(list(value.shape)))}, exp"):
+        open_source(tmp_path / "x.safetensors")
+
+
+def test_two_tensors_for_one_of_ours_are_refused(tmp_path: Path) -> None:
+    name = "backbone.stem1.conv.weight"
+    tensors = build_model("v9-t", 3).state_dict()
+    torch.save(tensors | {f"model.{name}": tensors[name] + 1}, tmp_path / "x.pt")
+    with pytest.raises(UserError, match=f"{name} and model.{name} both stand for {name}"):
+        open_source(tmp_path / "x.pt")
 
 
 def test_a_network_of_ones_own_keeps_its_names(tmp_path: Path) -> None:

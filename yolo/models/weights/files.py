@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,33 +36,45 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         tensors = _read_safetensors(path)
     elif mentions(path, CARD_KEY):
-        tensors = network_tensors(read_checkpoint(path))
+        tensors = _tensors_of(network_tensors(read_checkpoint(path)))
     else:
-        try:
-            tensors = _network_of(read_pickle(path))
-        except ValueError as error:
-            raise UserError(f"{path}: {error}") from error
+        tensors = read_pickle(path, _network_of)
     if not tensors:
         raise UserError(f"{path}: holds no tensors of a network")
-    return {WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
+    names = [WRAPPERS.sub("", name) for name in tensors]
+    require_distinct(path, tensors, names)
+    return dict(zip(names, tensors.values(), strict=True))
+
+
+def require_distinct(path: Path, names: Iterable[str], meanings: Iterable[str]) -> None:
+    """UserError when two of the names in a file mean the same, that at their place in `meanings`."""
+    first: dict[str, str] = {}
+    for name, meaning in zip(names, meanings, strict=True):
+        if first.setdefault(meaning, name) != name:
+            raise UserError(f"{path}: {first[meaning]} and {name} both stand for {meaning}, expected one of them")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file, complete or not at all. UserError when it is not called .safetensors."""
+    """Write a safetensors file, complete or not at all. UserError when it is not called .safetensors or cannot be."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, expected the name of a file to write")
     if path.suffix != ".safetensors":
         raise UserError(f"{path}: expected a name that ends in .safetensors")
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.partial")
     # tensors out of one file may share memory or be views, which safetensors does not write
     copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     try:
-        unfinished.touch()
-        mode = unfinished.stat().st_mode  # as the user's other files; safetensors writes for the owner alone
-        save_file(copies, unfinished, dict(metadata))
-        unfinished.chmod(mode)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            unfinished.touch()
+            mode = unfinished.stat().st_mode  # as the user's other files; safetensors writes for the owner alone
+            save_file(copies, unfinished, dict(metadata))
+            unfinished.chmod(mode)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: could not be written ({error})") from error
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -13,7 +12,7 @@ from yolo.errors import UserError
 from yolo.models.checkpoint import NetworkSpec
 from yolo.models.detection_model import DetectionModel
 from yolo.models.registry import MODELS
-from yolo.models.weights.source import Source, open_own, open_source
+from yolo.models.weights.source import Source, open_own, open_source, some
 
 SHOWN = 6  # names of a list on the screen
 
@@ -70,10 +69,10 @@ def load_network(
 
 @torch.no_grad()
 def fill(network: DetectionModel, source: Source) -> LoadReport:
-    """Copy every tensor of the source that the network has in the same shape, in place.
+    """Copy every tensor of the source that the network has in the same shape and kind of number, in place.
 
     Raises:
-        UserError: when there is none.
+        UserError: when there is none, or one holds a value that is not finite.
     """
     own = network.state_dict()
     skipped = dict.fromkeys(source.unplaced, "the network has no place for it")
@@ -83,11 +82,15 @@ def fill(network: DetectionModel, source: Source) -> LoadReport:
             skipped[name] = "the network has no such tensor"
         elif tensor.shape != own[name].shape:
             skipped[name] = f"{list(tensor.shape)} in the file, {list(own[name].shape)} in the network"
+        elif own[name].is_floating_point() and not tensor.is_floating_point():
+            skipped[name] = f"{tensor.dtype} in the file, {own[name].dtype} in the network"
+        elif not tensor.float().isfinite().all():
+            raise UserError(f"{source.path}: {name} holds values that are not finite")
         else:
             fitting.append(name)
     if not fitting:
         raise UserError(
-            f"{source.path}: none of its tensors fits the network: found {_some(source.tensors)}, expected {_some(own)}"
+            f"{source.path}: none of its tensors fits the network: found {some(source.tensors)}, expected {some(own)}"
         )
     for name in fitting:
         own[name].copy_(source.tensors[name])
@@ -107,7 +110,3 @@ def describe(source: Source) -> str:
 def _default_width(spec: NetworkSpec, num_classes: int) -> int:
     with torch.device("meta"):
         return len(spec.build(num_classes).state_dict()["head.cls.0.0.conv.weight"])
-
-
-def _some(names: Iterable[str]) -> str:
-    return ", ".join(islice(names, 3))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from yolo.errors import UserError
 from yolo.models.registry import MODELS, build_model
-from yolo.models.weights.files import read_tensors
+from yolo.models.weights.files import read_tensors, require_distinct
 from yolo.models.weights.layouts import LAYOUTS, OURS, our_name, our_value
 
 LEAST_FIT = 0.5  # files of another kind of network fit in a few small tensors by chance
@@ -60,7 +60,8 @@ def open_source(path: str | Path, architecture: str | None = None) -> Source:
         architecture: name of the registry that the weights must be of; None takes what fits best.
 
     Raises:
-        UserError: when the file cannot be read, fits no network, or fits another one better than that asked for.
+        UserError: when the file cannot be read, fits no network, fits another one better than that asked for, has two
+            tensors for one of ours, or a class branch of another form.
     """
     tensors = read_tensors(path)
     wanted = [architecture] if architecture is not None else []
@@ -73,7 +74,7 @@ def open_source(path: str | Path, architecture: str | None = None) -> Source:
         if fits == len(tensors):
             break
     if most < LEAST_FIT * len(tensors):
-        found, expected = _some(tensors), _some(_shapes(best[0]))
+        found, expected = some(tensors), some(_shapes(best[0]))
         raise UserError(
             f"{path}: only {most} of its {len(tensors)} tensors fit {architecture or 'a network of ours'}: "
             f"found {found}, expected {expected}, or the names of WongKinYiu/yolov9 or WongKinYiu/YOLO"
@@ -92,15 +93,17 @@ def open_own(path: str | Path) -> Source:
 
 
 def _renamed(path: Path, architecture: str, layout: str, tensors: Mapping[str, Tensor]) -> Source:
-    ours: dict[str, Tensor] = {}
-    unplaced = []
-    for name, tensor in tensors.items():
-        translated = _translate(architecture, layout, name)
-        if translated is None:
-            unplaced.append(name)
-        else:
-            ours[translated] = our_value(translated, tensor)
-    return Source(path, architecture, layout, ours, tuple(unplaced))
+    translated = {name: _translate(architecture, layout, name) for name in tensors}
+    placed = {name: ours for name, ours in translated.items() if ours is not None}
+    # the bins of the distribution, a constant, are there once for every level in files of the rewrite
+    once = {name: ours for name, ours in placed.items() if not ours.endswith("head.bins")}
+    require_distinct(path, once, once.values())
+    values = {ours: our_value(ours, tensors[name]) for name, ours in placed.items()}
+    for name, expected in _shapes(architecture).items():
+        if "head.cls." in name and name in values and (values[name].ndim != len(expected) or 0 in values[name].shape):
+            raise UserError(f"{path}: {name} has shape {list(values[name].shape)}, expected one like {list(expected)}")
+    unplaced = tuple(name for name, ours in translated.items() if ours is None)
+    return Source(path, architecture, layout, values, unplaced)
 
 
 def _translate(architecture: str, layout: str, name: str) -> str | None:
@@ -123,5 +126,6 @@ def _shapes(architecture: str) -> dict[str, torch.Size]:
         return {name: tensor.shape for name, tensor in build_model(architecture, 80).state_dict().items()}
 
 
-def _some(names: Mapping[str, object]) -> str:
+def some(names: Iterable[str]) -> str:
+    """The first three, for a sentence."""
     return ", ".join(islice(names, 3))
