@@ -97,7 +97,7 @@ class FitCLI(LightningCLI):
                 kwargs["ckpt_path"] = find_last(self.trainer)
             model.continue_from(ModelCard.from_dict(read_checkpoint(kwargs["ckpt_path"])[CARD_KEY]))
         memory = training_settings(self.trainer, model, self.datamodule)
-        with ending_together(self.trainer), memory_at_fault(memory):
+        with ending_together(self.trainer, memory), memory_at_fault(memory):
             if self.find_lr:
                 find_learning_rate(self.trainer, model, **kwargs)
             else:
