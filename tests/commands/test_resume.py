@@ -209,18 +209,19 @@ def test_a_signal_before_the_first_step(
 
 @pytest.mark.parametrize(("group", "rank"), [(True, 0), (False, 1)])
 def test_two_processes_stop_at_the_same_step_and_go_on_from_there(group: bool, rank: int, tmp_path: Path) -> None:
-    stopped = interrupted_fit(tmp_path, "SIGTERM", 1, 1, *TWO, group=group, rank=rank)
+    epochs = "--trainer.max_epochs=1"
+    stopped = interrupted_fit(tmp_path, "SIGTERM", 1, 1, *TWO, epochs, group=group, rank=rank)
     assert stopped.returncode == 143, stopped.stderr
     assert stopped.stdout.count("stopped by SIGTERM at epoch 1, step 2; resume with") == 1, stopped.stdout
     assert "Traceback" not in stopped.stderr
-    straight, resumed = tmp_path / "straight", tmp_path
+    straight = tmp_path / "straight"
     straight.mkdir()
-    one_epoch = [*FIT, *TWO, "--trainer.max_epochs=1"]
+    one_epoch = [*FIT, *TWO, epochs]
     assert launch_yolo(*one_epoch, cwd=straight).returncode == 0
-    done = launch_yolo(*one_epoch, "--ckpt_path=last", cwd=resumed)
+    done = launch_yolo(*one_epoch, "--ckpt_path=last", cwd=tmp_path)
     assert "resumed in epoch 1 after 2 of 5 batches, at step 2" in done.stdout, done.stderr
-    states = [contents(runs(f) / f"version_{i}")["state_dict"] for i, f in enumerate((straight, resumed))]
-    assert states[0].keys() == states[1].keys()
+    states = [contents(runs(f) / f"version_{i}")["state_dict"] for i, f in enumerate((straight, tmp_path))]
+    torch.testing.assert_close(*states, rtol=1e-3, atol=1e-4)  # another number of threads: the last digits
 
 
 def test_a_process_that_is_killed_from_outside_is_spoken_for(tmp_path: Path) -> None:
