@@ -6,13 +6,14 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from yolo.ranks import gather_objects, sum_over_ranks, world_size
+from yolo.ranks import from_all_ranks, gather_objects, sum_over_ranks, world_size
 
 
 def test_a_process_alone_is_the_whole_world() -> None:
     value = torch.tensor([3.0])
     assert world_size() == 1
     assert sum_over_ranks(value) is value
+    assert from_all_ranks(value).tolist() == [[3.0]]
     assert gather_objects({"a": 1}) == [{"a": 1}]
 
 
@@ -22,6 +23,7 @@ def together(rank: int, folder: str) -> None:
     assert world_size() == 2
     assert sum_over_ranks(mine).item() == 3
     assert mine.item() == rank + 1
+    assert from_all_ranks(mine).tolist() == [[1.0], [2.0]]
     assert gather_objects(f"rank {rank}") == ["rank 0", "rank 1"]
     dist.destroy_process_group()
 

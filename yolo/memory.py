@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,14 @@ def memory_at_fault(settings: MemorySettings) -> Iterator[None]:
         if sentence is None:
             raise
         raise UserError(sentence) from error
+
+
+def killed(process: int, status: int, settings: MemorySettings) -> str:
+    """What to say of a process of several that a signal has ended: `status` is minus that signal's number."""
+    what = f"process {process} was ended by {signal.Signals(-status).name}"
+    if -status not in (signal.SIGKILL, signal.SIGBUS):
+        return what
+    return _advice(f"{what}, as happens when the host's memory runs out", settings.workers)
 
 
 def _sentence(error: BaseException, settings: MemorySettings) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -22,6 +23,15 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     total = value.clone()
     dist.all_reduce(total)
     return total
+
+
+def from_all_ranks(value: Tensor) -> Tensor:
+    """The same tensor of every process, `[processes, *shape]`, equal on each of them."""
+    if world_size() == 1:
+        return value[None]
+    values = [torch.empty_like(value) for _ in range(world_size())]
+    dist.all_gather(values, value)
+    return torch.stack(values)
 
 
 def gather_objects(mine: Value) -> list[Value]:

@@ -29,13 +29,17 @@ class Forgetful(DetectionModel):
 
 
 class SignalAt(Callback):
-    """Sends this process, or its whole group, a signal as a batch begins."""
+    """Sends this process, or its whole group, a signal as a batch begins; in epoch 0, batch 0 is the sanity check and
+    batch 1 the start of the training."""
 
-    def __init__(self, name: str, epoch: int, batch: int, validation: bool = False, group: bool = False) -> None:
+    def __init__(
+        self, name: str, epoch: int, batch: int, validation: bool = False, group: bool = False, rank: int = 0
+    ) -> None:
         self.number = signal.Signals[name]
         self.at = (epoch, batch)
         self.validation = validation
         self.group = group
+        self.rank = rank
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
         if not self.validation and (trainer.current_epoch + 1, batch_idx) == self.at:
@@ -45,7 +49,17 @@ class SignalAt(Callback):
         if self.validation and not trainer.sanity_checking and (trainer.current_epoch + 1, batch_idx) == self.at:
             self._send()
 
+    def on_sanity_check_start(self, trainer, pl_module) -> None:
+        if self.at == (0, 0):
+            self._send()
+
+    def on_train_start(self, trainer, pl_module) -> None:
+        if self.at == (0, 1):
+            self._send()
+
     def _send(self) -> None:
+        if os.environ.get("LOCAL_RANK", "0") != str(self.rank):
+            return
         if self.group:  # by another process, as a supervisor does
             subprocess.run(["kill", f"-{self.number:d}", "--", f"-{os.getpgrp()}"], start_new_session=True, check=True)
         else:

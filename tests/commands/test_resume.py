@@ -183,6 +183,52 @@ def test_stopped_elsewhere(
     assert_same_end(straight_run, *(runs(tmp_path) / f"version_{i}" for i in (0, 1)))
 
 
+TWO = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.num_workers=0", "--data.batch_size=4"]
+
+
+@pytest.mark.parametrize(
+    ("signal", "batch", "options", "status", "said"),
+    [
+        ("SIGTERM", 0, ["--data.num_workers=0"], 143, "stopped by SIGTERM before the first step"),
+        ("SIGTERM", 1, ["--data.num_workers=0"], 143, "stopped by SIGTERM before the first step"),
+        ("SIGINT", 0, ["--data.num_workers=0"], 130, "stopped by SIGINT at once"),
+        ("SIGTERM", 0, TWO, 143, "stopped by SIGTERM before the first step"),
+        ("SIGTERM", 1, TWO, 143, "stopped by SIGTERM before the first step"),
+        ("SIGINT", 0, TWO, 130, "stopped by SIGINT at once"),
+    ],
+)
+def test_a_signal_before_the_first_step(
+    signal: str, batch: int, options: list[str], status: int, said: str, tmp_path: Path
+) -> None:
+    stopped = interrupted_fit(tmp_path, signal, 0, batch, *options, group=options is TWO)
+    assert stopped.returncode == status, stopped.stderr
+    assert stopped.stdout.count(said) == 1, stopped.stdout
+    assert "Traceback" not in stopped.stderr
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(("group", "rank"), [(True, 0), (False, 1)])
+def test_two_processes_stop_at_the_same_step_and_go_on_from_there(group: bool, rank: int, tmp_path: Path) -> None:
+    epochs = "--trainer.max_epochs=1"
+    stopped = interrupted_fit(tmp_path, "SIGTERM", 1, 1, *TWO, epochs, group=group, rank=rank)
+    assert stopped.returncode == 143, stopped.stderr
+    assert stopped.stdout.count("stopped by SIGTERM at epoch 1, step 2; resume with") == 1, stopped.stdout
+    assert "Traceback" not in stopped.stderr
+    straight = tmp_path / "straight"
+    straight.mkdir()
+    never = "SIGTERM", 9, 0, *TWO, epochs
+    assert interrupted_fit(straight, *never).returncode == 0
+    done = interrupted_fit(tmp_path, *never, "--ckpt_path=last")
+    assert "resumed in epoch 1 after 2 of 5 batches, at step 2" in done.stdout, done.stderr
+    states = [contents(runs(f) / f"version_{i}")["state_dict"] for i, f in enumerate((straight, tmp_path))]
+    assert_equal(*states)
+
+
+def test_a_process_that_is_killed_from_outside_is_spoken_for(tmp_path: Path) -> None:
+    done = interrupted_fit(tmp_path, "SIGKILL", 1, 1, *TWO, rank=1)
+    assert_user_error(done, "process 1 was ended by SIGKILL", "--data.num_workers (0)")
+
+
 def test_a_signal_in_the_last_validation_lets_the_run_be_resumed_too(straight_run: Path, tmp_path: Path) -> None:
     stopped = interrupted_fit(tmp_path, "SIGTERM", 6, 0, "--data.num_workers=0", validation=True)
     assert stopped.returncode == 143, stopped.stderr

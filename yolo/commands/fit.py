@@ -107,7 +107,7 @@ class FitCLI(LightningCLI):
             model.continue_from(card_to_resume(kwargs["ckpt_path"]))
         _keep_metrics(self.trainer)
         memory = training_settings(self.trainer, model, self.datamodule)
-        with ending_together(self.trainer), memory_at_fault(memory):
+        with ending_together(self.trainer, memory), memory_at_fault(memory):
             if self.find_lr:
                 find_learning_rate(self.trainer, model, **kwargs)
             else:

@@ -138,7 +138,8 @@ def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | 
             precision=cast(Any, options.precision or trained["precision"]),
             devices=options.devices,
         )
-    with ending_together(trainer), memory_at_fault(validation_settings(trainer, module, datamodule)):
+    memory = validation_settings(trainer, module, datamodule)
+    with ending_together(trainer, memory), memory_at_fault(memory):
         trainer.validate(module, datamodule=datamodule, verbose=False)
     assert module.metrics is not None
     return module.metrics.as_dict()

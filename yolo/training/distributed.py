@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from itertools import groupby
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from yolo.errors import UserError
+from yolo.memory import MemorySettings, killed
 from yolo.ranks import world_size
+from yolo.training.stop_signal import end_as
 
 GRACE = 3.0
 """Seconds that a failing process leaves to the first one, which may have the same to say, before it speaks itself."""
 LAST_WORDS = 10.0
 """Seconds in which the first process looks for the one whose failure is behind its own."""
+
+POLL = 0.05
+"""Seconds between two looks at the other processes."""
+AT_ONCE = "at once, without another checkpoint"
 
 
 @torch.no_grad()
@@ -62,38 +74,86 @@ def refuse_setup(trainer: Trainer, *, sync_batchnorm: bool, use_distributed_samp
 
 
 @contextlib.contextmanager
-def ending_together(trainer: Trainer) -> Iterator[None]:
+def ending_together(trainer: Trainer, settings: MemorySettings) -> Iterator[None]:
     """End all processes of this machine when one of them fails, and let one of them say why.
 
     Without this, processes wait for a failed one in their next collective until its timeout of half an hour. Processes
-    that someone else has started (torchrun, SLURM) are ended by whoever started them.
+    that someone else has started (torchrun, SLURM) are ended by whoever started them. `settings` are what the memory
+    depends on. What Lightning makes of signals gets the status that belongs to them.
 
     Raises:
         SystemExit: in the first process, when another one has failed and said why; has that one's exit status.
+        UserError: in the first process, when another one was ended from outside.
     """
+    ended = threading.Event()
+    launcher: Any = trainer.strategy.launcher
+    if hasattr(launcher, "procs"):
+        threading.Thread(target=_watch, args=(launcher, ended, settings), daemon=True).start()
     try:
         yield
+    except SystemExit as stop:
+        if isinstance(stop, SIGTERMException):
+            end_as(trainer, signal.SIGTERM, AT_ONCE)
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            end_as(trainer, signal.SIGINT, AT_ONCE)
+        raise
     except Exception as error:
-        launched = getattr(trainer.strategy.launcher, "procs", [])
-        others = [process for process in launched if isinstance(process, subprocess.Popen)]
+        ended.set()
+        others = _launched(launcher)
         if others:
-            launched.clear()  # Lightning's observer of this list would kill this process too
-            status = None if isinstance(error, UserError) else _status_of_failed(others)
+            launcher.procs = []  # the observer would kill this process too
+            failed = None if isinstance(error, UserError) else _await_failed(others)
             for process in others:
                 process.kill()
-            if status is not None:
-                raise SystemExit(status) from None
+            if failed:
+                raise _consequence(*failed, settings) from None
         elif trainer.world_size > 1 and not trainer.is_global_zero:
             time.sleep(GRACE)
         raise
+    finally:
+        ended.set()
 
 
-def _status_of_failed(processes: list[subprocess.Popen]) -> int | None:
-    """Exit status of the first process found to have failed by itself, None when none does soon."""
+def _watch(launcher: Any, ended: threading.Event, settings: MemorySettings) -> None:
+    """In place of Lightning's observer, which kills this process without a word when another one has failed.
+
+    This process waits for the other one in a collective, which fails at once (gloo) or not at all (NCCL).
+    """
+    while not (failed := _failed(_launched(launcher))):
+        if ended.wait(POLL):
+            return
+    observed, launcher.procs = launcher.procs, list(launcher.procs)
+    observed.clear()  # Lightning's observer is content with this
+    if ended.wait(LAST_WORDS):
+        return
+    for process in _launched(launcher):
+        process.kill()
+    consequence = _consequence(*failed, settings)
+    if isinstance(consequence, SystemExit):
+        os._exit(int(consequence.code or 1))
+    print(f"error: {consequence}", file=sys.stderr, flush=True)
+    os._exit(2)  # the main thread cannot be reached
+
+
+def _launched(launcher: Any) -> list[subprocess.Popen]:
+    return [process for process in getattr(launcher, "procs", []) if isinstance(process, subprocess.Popen)]
+
+
+def _failed(processes: list[subprocess.Popen]) -> tuple[int, int] | None:
+    """Number, counted from the first process as 0, and exit status of one that has failed."""
+    return next(((i, p.returncode) for i, p in enumerate(processes, 1) if p.poll()), None)
+
+
+def _await_failed(processes: list[subprocess.Popen]) -> tuple[int, int] | None:
+    """The first process found to have failed by itself, None when none does soon."""
     deadline = time.monotonic() + LAST_WORDS
     while time.monotonic() < deadline:
-        failed = [process.returncode for process in processes if process.poll()]
-        if failed:
-            return failed[0]
-        time.sleep(0.05)
+        if failed := _failed(processes):
+            return failed
+        time.sleep(POLL)
     return None
+
+
+def _consequence(number: int, status: int, settings: MemorySettings) -> SystemExit | UserError:
+    """What the first process raises when another has failed; one that a signal has ended could not say why."""
+    return SystemExit(status) if status > 0 else UserError(killed(number, status, settings))

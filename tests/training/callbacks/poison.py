@@ -13,13 +13,14 @@ from yolo.data.batch import Batch
 class PoisonedTarget(Callback):
     """Writes a value into one column of the first target at one step."""
 
-    def __init__(self, step: int, value: float = float("inf"), column: int = 4) -> None:
+    def __init__(self, step: int, value: float = float("inf"), column: int = 4, rank: int = 0) -> None:
+        self.rank = rank
         self.step = step
         self.value = value
         self.column = column
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        if trainer.global_step == self.step:
+        if trainer.global_step == self.step and trainer.global_rank == self.rank:
             batch.targets[0, self.column] = self.value
 
 

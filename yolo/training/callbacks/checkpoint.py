@@ -13,19 +13,19 @@ import shlex
 import shutil
 import signal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from yolo.errors import UserError
-from yolo.lightning_output import print_line
-from yolo.training.stop_signal import StopSignal
+from yolo.training.stop_signal import StopSignal, end_as
 
 logger = logging.getLogger(__name__)
 
 BEST, LAST = "best.ckpt", "last.ckpt"
+EARLY = "before the first step"
 
 
 class BestCheckpoint(Checkpoint):
@@ -78,6 +78,8 @@ class BestCheckpoint(Checkpoint):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose the folder; a resumed run in a new folder takes along what was best so far."""
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._signal.replace_lightnings(trainer)
         previous = self.folder
         run = trainer.log_dir or trainer.default_root_dir
         self.folder = Path(trainer.strategy.broadcast(self.dirpath or os.path.join(run, "checkpoints")))  # noqa: PTH118
@@ -100,10 +102,14 @@ class BestCheckpoint(Checkpoint):
                 _link(source, self.folder / name)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen for signals; note the step."""
+        """Listen for signals, unless one has come already; note the step."""
         self._last_step = trainer.global_step
-        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._signal.listen()
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        self._signal.listen()
+        stop = self._signal.agreed(trainer)
+        if stop:
+            end_as(trainer, stop, EARLY)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Write `last.ckpt` after a step for which it is due, or when told to stop."""
@@ -126,7 +132,9 @@ class BestCheckpoint(Checkpoint):
 
         Several processes, which need not have equally many batches, finish the epoch first.
         """
-        if self._signal.received and trainer.world_size == 1 and not trainer.sanity_checking:
+        if self._signal.received and trainer.world_size == 1:
+            if trainer.sanity_checking:
+                end_as(trainer, self._signal.received, EARLY)
             self._write_last(trainer)
             self._exit(trainer, self._signal.received)
 
@@ -159,16 +167,12 @@ class BestCheckpoint(Checkpoint):
         if trainer.is_global_zero:
             partial.replace(self.folder / LAST)
 
-    def _exit(self, trainer: Trainer, stop: signal.Signals) -> None:
+    def _exit(self, trainer: Trainer, stop: signal.Signals) -> NoReturn:
         """End the program as the signal would, and say how to go on."""
         config = self.folder.parent / "config.yaml"
         how = f"--config {shlex.quote(str(config))}" if config.is_file() else "..."
-        print_line(
-            trainer,
-            f"stopped by {stop.name} at epoch {trainer.current_epoch + 1}, step {trainer.global_step}; "
-            f"resume with: yolo fit {how} --ckpt_path {shlex.quote(str(self.folder / LAST))}",
-        )
-        raise SystemExit(128 + stop)
+        how = f"yolo fit {how} --ckpt_path {shlex.quote(str(self.folder / LAST))}"
+        end_as(trainer, stop, f"at epoch {trainer.current_epoch + 1}, step {trainer.global_step}; resume with: {how}")
 
     def state_dict(self) -> dict[str, Any]:
         """What was best so far, and where it is."""

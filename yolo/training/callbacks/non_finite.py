@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from yolo.data.batch import Batch
 from yolo.errors import UserError
+from yolo.ranks import from_all_ranks
 from yolo.training.evidence import Before, Evidence
 from yolo.training.module import YOLOModule
 
@@ -21,9 +22,8 @@ class NonFiniteGuard(Callback):
     """Writes `non_finite/epochEEE-stepSSSSSS.pt` into the run's folder and raises, before the weights are touched.
 
     Loss and gradient are looked at together, once per batch, after the backward pass: a loss can be finite while its
-    gradient destroys the weights, and in distributed training the shared gradient shows the failure to all ranks at
-    once. In 16-mixed precision gradients overflow as a matter of course, and the scaler deals with them: only the loss
-    is looked at.
+    gradient destroys the weights. Several processes tell each other and stop together, each with its step. In 16-mixed
+    precision gradients overflow as a matter of course, and the scaler deals with them: only the loss is looked at.
     """
 
     def __init__(self) -> None:
@@ -43,18 +43,21 @@ class NonFiniteGuard(Callback):
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Look at loss and gradient."""
         module = cast(YOLOModule, pl_module)
-        values = [module.trace.losses["total"]]
+        sound = [module.trace.losses["total"].isfinite()]
         gradients = [p.grad for p in module.model.parameters() if p.grad is not None]
         if gradients and trainer.precision != "16-mixed":
-            values.append(torch.stack(torch._foreach_norm(gradients)).sum().to(values[0].dtype))
-        if not torch.stack(values).isfinite().all().item():
-            self._stop(trainer, module)
+            sound.append(torch.stack(torch._foreach_norm(gradients)).sum().isfinite())
+        # Asked of all at each step: a loss, and a gradient that is being accumulated, are each process's own.
+        sound_at = from_all_ranks(torch.stack([sound[0], torch.stack(sound).all()]).to(torch.uint8))  # [ranks, 2]
+        if not sound_at.all().item():
+            self._stop(trainer, module, int(sound_at.sum(1).argmin()))
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Let go of the batch."""
         self._batch = None
 
-    def _stop(self, trainer: Trainer, module: YOLOModule) -> NoReturn:
+    def _stop(self, trainer: Trainer, module: YOLOModule, culprit: int) -> NoReturn:
+        """Keep the step of every process; all raise what the culprit has to say."""
         evidence = self._evidence(trainer, module)
         assert module.card is not None
         rank = f"-rank{evidence.rank}" if evidence.world_size > 1 else ""
@@ -66,7 +69,12 @@ class NonFiniteGuard(Callback):
         else:
             own = f" --network {module.network.name}" if "." in module.network.name else ""
             kept = f"the step is kept in {path}; run it again by: yolo replay {path}{own}"
-        raise UserError(f"{_describe(evidence)}; {kept}")
+        sentence = f"{_describe(evidence)}; {kept}"
+        if evidence.world_size > 1 and _finite(evidence.losses["total"]):  # the gradient is shared
+            sentence += "; the cause may be in the batch of another process, whose step is kept beside it"
+        sentence = trainer.strategy.broadcast(sentence, src=culprit)
+        trainer.strategy.barrier()  # the first process ends the others when it fails
+        raise UserError(sentence)
 
     def _evidence(self, trainer: Trainer, module: YOLOModule) -> Evidence:
         assert self._batch is not None
@@ -96,7 +104,7 @@ def _describe(evidence: Evidence) -> str:
     names = [Path(path).name for path in evidence.paths]
     more = f" and {len(names) - SHOWN_IMAGES} more" if len(names) > SHOWN_IMAGES else ""
     where = f"epoch {evidence.epoch}, step {evidence.step}"
-    if evidence.world_size > 1:  # the gradient is shared: the cause may lie in the batch of another process
+    if evidence.world_size > 1:
         where += f" in process {evidence.rank} of {evidence.world_size}"
     return f"the {what} is not finite at {where} ({parts}); images: {', '.join(names[:SHOWN_IMAGES])}{more}"
 
