@@ -108,7 +108,7 @@ def test_the_average_follows_the_training_weights_through_a_real_fit(tmp_path: P
     start = NetworkSpec("v9-t").build(5).state_dict()
     moved = 0
     for name, tensor in stored["state_dict"].items():
-        assert torch.equal(tensor, stored[TRAINING_WEIGHTS_KEY][name]), name
+        torch.testing.assert_close(tensor, stored[TRAINING_WEIGHTS_KEY][name], rtol=1e-6, atol=1e-7)  # but for rounding
         moved += not torch.equal(tensor, start[name.removeprefix("model.")])
     assert moved > 500
 

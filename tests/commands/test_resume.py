@@ -108,9 +108,12 @@ def rows(*folders: Path) -> list[dict[str, str]]:
     """The rows of metrics.csv; later runs replace what earlier ones logged of the same steps."""
     merged: dict[tuple[str, ...], dict[str, str]] = {}
     for folder in folders:
-        for row in csv.DictReader((folder / "metrics.csv").open()):
-            filled = {name: value for name, value in row.items() if value}
-            merged[(row["epoch"], row["step"], *filled)] = filled
+        logged = list(csv.DictReader((folder / "metrics.csv").open()))
+        filled = {
+            (r["epoch"], r["step"], *(k for k, v in r.items() if v)): {k: v for k, v in r.items() if v} for r in logged
+        }
+        assert len(filled) == len(logged), f"{folder}: a row is there twice"
+        merged |= filled
     return sorted(merged.values(), key=lambda row: (int(row["epoch"]), int(row["step"]), len(row), *row))
 
 
