@@ -59,7 +59,7 @@ class Before:
 
     @torch.no_grad()
     def take(self, network: nn.Module) -> None:
-        """Copy the present state; a fraction of a per cent of a step, because storage is reused."""
+        """Copy the present state, into the same storage each time."""
         present = dict(network.named_buffers())
         known = self.buffers.keys() == present.keys()
         if known and all(self.buffers[name].device == tensor.device for name, tensor in present.items()):

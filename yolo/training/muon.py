@@ -1,8 +1,7 @@
 """Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): momentum whose steps are orthogonal matrices.
 
 On a small dataset the number of updates is what is short, and a step along all directions of a weight matrix at once
-gets further than one along the few that dominate the gradient: the table in training-experiment/README.md has the
-figures beside AdamW's. Costs about a tenth of a training step of v9-t.
+gets further than one along the few that dominate the gradient: training-experiment/README.md has the figures.
 """
 
 from __future__ import annotations

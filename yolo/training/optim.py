@@ -21,7 +21,7 @@ class OptimizerOptions:
     """Optimiser."""
 
     optimizer: Literal["sgd", "adamw", "lion", "muon"] = "sgd"
-    """SGD with Nesterov momentum, AdamW, Lion, or Muon, which learns most from few updates."""
+    """SGD with Nesterov momentum, AdamW, Lion, or Muon, which learns much from few updates."""
     learning_rate: float = 0.01
     """Peak learning rate; AdamW wants about a tenth of SGD's, Lion a third of AdamW's or less, Muon as much as SGD."""
     backbone_lr_scale: float = 1.0
