@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Files, not single tests, are shared out among the cores: tests of a file share what they prepare.
+PARALLEL := --numprocesses auto --dist loadfile
 STAMP := $(VENV)/.installed
 
 .PHONY: train test quick venv check format clean
@@ -11,10 +13,10 @@ train: venv  ## Train on the embedded dataset, evaluate, show what was learned
 	$(BIN)/yolo fit --config configs/quickstart.yaml
 
 test: venv  ## The whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 quick: venv  ## The tests a developer runs at every change
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 venv: $(STAMP)  ## Create .venv with pinned installs
 
