@@ -17,6 +17,11 @@ from yolo.cli import main
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test first: what runs last runs on one core while the others wait."""
+    items.sort(key=lambda item: "test_learning" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """Folder of the sample data sets; tests that need it are skipped without it."""

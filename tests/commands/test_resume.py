@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import signal as signal_module
 import subprocess
 import sys
 from collections.abc import Callable
@@ -47,6 +48,11 @@ def fit(folder: Path, *options: str) -> Done:
     return done
 
 
+def heed_ctrl_c() -> None:
+    """Shells let programs in the background ignore it, and those inherit that."""
+    signal_module.signal(signal_module.SIGINT, signal_module.SIG_DFL)
+
+
 def interrupted_fit(folder: Path, signal: str, epoch: int, batch: int, *options: str, **where: bool) -> Done:
     """`yolo fit` in a process of its own, which gets a signal at a batch (counted from 0) of an epoch (from 1)."""
     aim = {"name": signal, "epoch": epoch, "batch": batch, **where}
@@ -56,8 +62,9 @@ def interrupted_fit(folder: Path, signal: str, epoch: int, batch: int, *options:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     command = [sys.executable, "-m", "yolo", *FIT, *callback, *options]
     done = subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, start_new_session=True, timeout=300
-    )
+        command, cwd=folder, env=env, capture_output=True, text=True, start_new_session=True, timeout=300,
+        preexec_fn=heed_ctrl_c,
+    )  # fmt: skip
     return Done(done.returncode, done.stdout, done.stderr)
 
 

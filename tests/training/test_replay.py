@@ -99,7 +99,7 @@ def test_other_ranks_shares_are_taken_from_the_bundle(tmp_path: Path) -> None:
     path = spoil(tmp_path, NOISY, "PoisonedGradient", f"--trainer.callbacks.name={WEIGHT}")
     whole = torch.load(path, weights_only=True)
     step = whole["non_finite_step"]
-    step["world_size"], step["norms"] = 2, [norm * 2 for norm in step["norms"]]
+    step["world_size"], step["norms"] = 2, [norm * 4 for norm in step["norms"]]
     torch.save(whole, path)
     shown = replay(path)
-    assert shown.losses["dfl"] == pytest.approx(shown.recorded["dfl"] / 2)
+    assert shown.losses["dfl"] == pytest.approx(shown.recorded["dfl"] / 2)  # x 2 processes / 4

@@ -186,7 +186,8 @@ class YOLOModule(LightningModule):
         """The optimiser; its rates are set by the schedule at every step."""
         # A fused optimiser would unscale gradients itself, which clipping in mixed precision must do before it.
         optimizer = build_optimizer(self.model, self.options, fused=str(self.trainer.precision).startswith("32"))
-        self.group_options = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+        scheduled = ("params", "lr", "momentum")
+        self.group_options = [{k: v for k, v in g.items() if k not in scheduled} for g in optimizer.param_groups]
         return optimizer
 
     def on_validation_start(self) -> None:

@@ -23,7 +23,7 @@ from yolo.errors import UserError
 from yolo.models.detection_model import DetectionModel, Maps
 from yolo.models.registry import build_model
 from yolo.training.callbacks.ema import TRAINING_WEIGHTS_KEY, EMACallback
-from yolo.training.callbacks.freeze import Freezer, select_parts
+from yolo.training.callbacks.freeze import FreezeCallback, Freezer, select_parts
 from yolo.training.module import YOLOModule
 from yolo.training.options import FreezeOptions
 
@@ -107,14 +107,14 @@ def test_backbone_stands_still_for_an_epoch_then_trains(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lion"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lion", "muon"])
 def test_what_is_frozen_stays_to_the_bit(optimizer: str) -> None:
     module = YOLOModule(
         NETWORK, network_args={"negative_zeros": 3}, image_size=64, optimizer=optimizer, weight_decay=0.5,
         learning_rate=1e-3, freeze_layers=["backbone.0", "neck.[1]"],
     )  # fmt: skip
     ema = EMACallback(decay=0.99, tau=1.0)
-    fit(module, data(), max_epochs=3, callbacks=[ema, Recorder()])
+    fit(module, data(), max_epochs=3, callbacks=[ema, FreezeCallback(module.options), Recorder()])
     start, last = Recorder.digests[0], Recorder.digests[-1]
     frozen = {name for name in start if name.startswith(("backbone.0.", "neck.1.")) or name == "bins"}
     assert len(frozen) == 2 + 5 + 5 + 1

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, Trainer
 from tests.training.test_module import TINY, data, fit
 from yolo.errors import UserError
 from yolo.training.callbacks import ExactResume
-from yolo.training.callbacks.resume import RESUME_KEY
+from yolo.training.callbacks.resume import RESUME_KEY, card_to_resume
 from yolo.training.module import YOLOModule
 
 # Lightning cannot know that the sampler goes on where the checkpoint stands; the command line hides this warning.
@@ -107,7 +107,7 @@ def test_a_checkpoint_without_the_state(third_batch: Path, tmp_path: Path) -> No
     del stored[RESUME_KEY]
     torch.save(stored, tmp_path / "other.ckpt")
     with pytest.raises(UserError, match="holds no state to resume from"):
-        run(checkpoint=tmp_path / "other.ckpt")
+        card_to_resume(tmp_path / "other.ckpt")
 
 
 @pytest.mark.parametrize(("epochs", "fits"), [(1, False), (2, False), (3, True)])
