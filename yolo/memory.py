@@ -16,8 +16,11 @@ _DEVICE = re.compile(r"(CUDA|HIP|XPU|MPS).*out of memory|ALLOC_FAILED", re.DOTAL
 _HOST = re.compile(
     r"DefaultCPUAllocator: (can.t allocate|not enough) memory|(?<!OutOf)MemoryError|bad_alloc|mmap.*allocate memory"
 )
-# What the system's memory killer, a full /dev/shm and a failed allocation in C++ end a process with.
-_WORKER = re.compile(r"DataLoader worker \(pid.*\) is killed by signal: (Killed|Bus error|Aborted)")
+# What the system's memory killer, a full /dev/shm and a failed allocation in C++ end a process with. When torch looks
+# before the signal of the worker's end has come, it only sees that the worker is gone.
+_WORKER = re.compile(
+    r"DataLoader worker \(pid.*\) (?:is killed by signal: )?(Killed|Bus error|Aborted|exited unexpectedly)"
+)
 
 
 @dataclass(frozen=True)
