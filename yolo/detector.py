@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from yolo.boxes.letterbox import Letterbox
 from yolo.boxes.nms import NMSOptions
-from yolo.data.loaders import DefaultImageLoader, ImageLoader
+from yolo.data.loaders import DefaultImageLoader, ImageLoader, load_image
 from yolo.errors import UserError
 from yolo.inference import detect, lay_out
 from yolo.models.checkpoint import ModelCard, load_model
@@ -153,7 +153,7 @@ class Detector:
         options = self._nms(confidence=confidence, iou=iou, max_detections=max_detections)
         for source in sources:
             path = Path(source) if isinstance(source, str | Path) else None
-            image = self.loader(path) if path is not None else _as_rgb(source)
+            image = load_image(self.loader, path) if path is not None else _as_rgb(source)
             size = (image.shape[0], image.shape[1])
             boxed = Letterbox(size, self.image_size, self.card.letterbox).apply(image)
             batch = torch.from_numpy(boxed).permute(2, 0, 1)[None].to(self.device)  # [1, 3, H, W]

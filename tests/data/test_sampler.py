@@ -9,8 +9,8 @@ def test_yields_every_index_once_with_its_epoch() -> None:
     sampler = EpochSampler(10, seed=0)
     sampler.set_epoch(4)
     items = list(sampler)
-    assert [epoch for epoch, _ in items] == [4] * 10
-    assert sorted(index for _, index in items) == list(range(10))
+    assert [item.epoch for item in items] == [4] * 10
+    assert sorted(item.index for item in items) == list(range(10))
     assert len(sampler) == 10
 
 
@@ -25,7 +25,7 @@ def test_order_follows_from_seed_and_epoch_alone() -> None:
         for epoch in (0, 1):
             sampler = EpochSampler(50, seed)
             sampler.set_epoch(epoch)
-            orders.add(tuple(index for _, index in sampler))
+            orders.add(tuple(item.index for item in sampler))
     assert len(orders) == 4
 
 
@@ -37,7 +37,7 @@ def test_ranks_share_without_overlap_and_equally(size: int, world_size: int) -> 
         for rank in range(world_size):
             sampler = EpochSampler(size, 0, rank, world_size)
             sampler.set_epoch(epoch)
-            shares.append([index for _, index in sampler])
+            shares.append([item.index for item in sampler])
             assert len(shares[-1]) == len(sampler) == size // world_size
         together = [index for share in shares for index in share]
         assert len(set(together)) == len(together)
@@ -60,3 +60,20 @@ def test_a_begun_epoch_goes_on_and_the_next_is_whole(rank: int) -> None:
         begun.set_epoch(epoch)
         assert list(begun) == list(whole)[4 if epoch == 3 else 0 :]
     assert len(begun) == len(whole) == 10
+
+
+@pytest.mark.parametrize(("size", "pool_size"), [(20, 6), (20, 5), (20, 64), (20, 0), (3, 2), (1, 4)])
+def test_pools_are_blocks_of_the_order(size: int, pool_size: int) -> None:
+    items = list(EpochSampler(size, 0, pool_size=pool_size))
+    order = [item.index for item in items]
+    length = min(pool_size or size, size)
+    for position, item in enumerate(items):
+        assert item.index in item.pool
+        start = min(position // length * length, size - length)
+        assert list(item.pool) == order[start : start + length]
+
+
+def test_a_begun_epoch_keeps_its_pools() -> None:
+    whole, begun = (EpochSampler(40, 0, pool_size=8) for _ in range(2))
+    begun.start_at(0, 13)
+    assert list(begun) == list(whole)[13:]

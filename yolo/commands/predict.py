@@ -82,7 +82,7 @@ def predict(options: PredictOptions) -> None:
 
 def list_images(source: Path) -> list[Path]:
     """The image `source` is, or those in the folder `source` is. UserError when there is none."""
-    from yolo.data.formats.common import IMAGE_SUFFIXES
+    from yolo.data.loaders import IMAGE_SUFFIXES
 
     if source.is_file():
         return [source]

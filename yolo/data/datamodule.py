@@ -23,6 +23,7 @@ from yolo.data.dataset import DetectionDataset
 from yolo.data.fraction import take_fraction
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions, Split
+from yolo.data.pixels import BufferedPixels, LoadedPixels, PixelSource
 from yolo.data.sampler import EpochSampler
 from yolo.data.source import choose_loader, read_split
 from yolo.errors import UserError
@@ -116,7 +117,7 @@ class YOLODataModule(L.LightningDataModule):
             _require_same_classes(self.train, self.val)
 
     def _read(self, split: Split) -> AnnotatedSet:
-        whole = read_split(self.options, split)
+        whole = read_split(self.options, split, self.image_loader)
         part = take_fraction(whole, self.options.data_fraction, self.seed)
         if len(part.images) < len(whole.images):
             logger.warning("data_fraction: %d of %d %s images remain", len(part.images), len(whole.images), split)
@@ -154,7 +155,7 @@ class YOLODataModule(L.LightningDataModule):
             raise UserError(f"{len(images)} training images cannot be shared out among {world_size} processes")
         pipeline = AugmentPipeline(self.options, self.image_size, self.seed, self.options.letterbox)
         dataset = self._dataset(self.train, pipeline)
-        sampler = EpochSampler(len(images), self.seed, rank, world_size)
+        sampler = EpochSampler(len(images), self.seed, rank, world_size, self.options.mosaic_pool)
         return self._loader(dataset, sampler, drop_last=len(sampler) >= self.options.batch_size)
 
     def val_dataloader(self) -> BatchLoader:
@@ -169,9 +170,12 @@ class YOLODataModule(L.LightningDataModule):
 
     def _dataset(self, split: AnnotatedSet, pipeline: AugmentPipeline | None) -> DetectionDataset:
         mosaic_until = self._mosaic_until() if pipeline else None
+        pixels: PixelSource = LoadedPixels(split.images, self.image_loader)
+        if pipeline and self.options.image_buffer_mb:
+            pixels = BufferedPixels(pixels, self.options.image_buffer_mb << 20)
         return DetectionDataset(
             split.images,
-            self.image_loader,
+            pixels,
             self.image_size,
             self.options.letterbox,
             pipeline=pipeline,

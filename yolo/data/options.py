@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from jsonargparse.typing import SecretStr
 
 from yolo.boxes.letterbox import LetterboxMode
 from yolo.errors import require_ranges
@@ -14,6 +17,11 @@ Split = Literal["train", "val"]
 # Option -> lowest and highest value that makes sense.
 _RANGES: dict[str, tuple[float, float]] = {
     "mosaic_prob": (0, 1),
+    "mosaic_9_prob": (0, 1),
+    "mosaic_pool": (0, float("inf")),
+    "mixup_prob": (0, 1),
+    "mixup_alpha": (1e-3, float("inf")),
+    "cutmix_prob": (0, 1),
     "hsv_h": (0, 1),
     "hsv_s": (0, 1),
     "hsv_v": (0, 1),
@@ -29,10 +37,28 @@ _RANGES: dict[str, tuple[float, float]] = {
     "batch_size": (1, float("inf")),
     "num_workers": (0, float("inf")),
     "prefetch_factor": (1, float("inf")),
+    "image_buffer_mb": (0, float("inf")),
+    "jpeg_quality": (1, 100),
+    "cache_max_memory_gb": (0, float("inf")),
+    "cache_workers": (1, float("inf")),
     "shapes_train": (1, 999_999),
     "shapes_val": (1, 999_999),
     "shapes_size": (64, 4096),
     "shapes_seed": (0, float("inf")),
+}
+
+
+_BBOX_MOSAIC_RANGES: dict[str, tuple[float, float]] = {
+    "prob": (0, 1),
+    "degrees": (0, 360),
+    "translate": (0, 1),
+    "scale": (0, 0.99),
+    "shear": (0, 44),
+    "perspective": (0, 1),
+    "hsv_h": (0, 1),
+    "hsv_s": (0, 1),
+    "hsv_v": (0, 1),
+    "jitter": (0, 1),
 }
 
 
@@ -79,11 +105,56 @@ class SourceOptions:
 
 
 @dataclass(frozen=True)
+class BBoxMosaicOptions:
+    """A 2 x 2 grid of single objects, each cut out, turned and coloured by itself, and none of them cropped."""
+
+    prob: float = 0.0
+    """Probability that a training sample is a bbox mosaic; it goes before all other compositions."""
+    degrees: float = 0.0
+    """Rotation of each object by up to +- this many degrees."""
+    translate: float = 0.0
+    """Shift of each object by up to +- this fraction of its quadrant, as far as the quadrant leaves room."""
+    scale: float = 0.0
+    """Size of each object is multiplied by a factor of 1 +- this, as far as it still fits its quadrant."""
+    shear: float = 0.0
+    """Shear of each object by up to +- this many degrees along each axis."""
+    perspective: float = 0.0
+    """Perspective of each object: up to +- this change of scale per pixel."""
+    hsv_h: float = 0.0
+    """Hue of each object is multiplied by a factor of 1 +- this."""
+    hsv_s: float = 0.0
+    """Saturation of each object is multiplied by a factor of 1 +- this."""
+    hsv_v: float = 0.0
+    """Brightness of each object is multiplied by a factor of 1 +- this."""
+    jitter: float = 0.0
+    """Where each object lies in its quadrant: 0 in the centre, 1 anywhere up to the edges."""
+
+    def __post_init__(self) -> None:
+        require_ranges(self, _BBOX_MOSAIC_RANGES, "data.bbox_mosaic.")
+
+
+@dataclass(frozen=True)
 class AugmentOptions:
     """How training images are varied."""
 
     mosaic_prob: float = 1.0
-    """Probability that a training sample is a mosaic of four images."""
+    """Probability that a training sample is a mosaic of several images."""
+    mosaic_9_prob: float = 0.0
+    """Probability that a mosaic has nine images and not four."""
+    mosaic_pool: int = 64
+    """The further images of a mosaic, MixUp or CutMix come from the same block of this many images in the epoch's
+    random order, so that a buffer of that many decoded images serves them; 0 for the whole dataset."""
+    bbox_mosaic: BBoxMosaicOptions = field(default_factory=BBoxMosaicOptions)
+    """Compositions of single objects that are never cropped."""
+    mixup_prob: float = 0.15
+    """Probability that a mosaic is blended with another one."""
+    mixup_alpha: float = 32.0
+    """The share of the first mosaic is drawn from Beta(alpha, alpha): the larger, the nearer to one half."""
+    cutmix_prob: float = 0.0
+    """Probability that a rectangle of another image is pasted into a sample that is no mosaic."""
+    colour: Literal["exact", "fast", "device"] = "exact"
+    """How hsv_h, hsv_s and hsv_v are applied: exactly; fast, by a closed form that leaves the hue alone; or exactly,
+    on the device that trains, to whole batches."""
     hsv_h: float = 0.015
     """Hue is multiplied by a factor of 1 +- this."""
     hsv_s: float = 0.7
@@ -105,11 +176,50 @@ class AugmentOptions:
     flip_ud: float = 0.0
     """Probability of an upside-down flip."""
     close_mosaic_epochs: int = 15
-    """No mosaic in the last this many epochs."""
+    """No mosaic, bbox mosaic, MixUp or CutMix in the last this many epochs."""
 
 
 @dataclass(frozen=True)
-class DataOptions(AugmentOptions, SourceOptions):
+class CacheOptions:
+    """What is kept between runs, and how; nothing is ever written to the dataset folder unless cache_dir says so."""
+
+    cache_labels: bool = True
+    """Parse the labels once and keep them in the cache folder until a file of the dataset changes."""
+    cache_images: Literal["none", "ram", "disk"] = "none"
+    """Read the images from a cache: none; ram, read into memory at the start; disk, read as needed. A cache that is
+    missing or out of date is built first."""
+    cache_format: Literal["jpeg", "raw"] = "jpeg"
+    """Images in the cache: jpeg, small; or raw pixels, lossless and much faster to read."""
+    jpeg_quality: int = 95
+    """Quality of jpeg images in the cache, 1 to 100."""
+    cache_lz4: bool = False
+    """Compress raw images by LZ4: saves a tenth of the space and costs most of the speed."""
+    cache_resize_images: bool = True
+    """Shrink images that are larger than the network's input before they enter the cache; null or false keeps the
+    original size."""
+    cache_dir: str | None = None
+    """Folder of the caches. Default: a folder for the dataset in YOLO_CACHE_DIR, else in the user's cache folder."""
+    cache_max_memory_gb: float = 8.0
+    """A cache larger than this is not read into memory at the start but as needed."""
+    cache_workers: int | None = None
+    """Threads that build a cache; null for one per core."""
+    cache_sync: bool = False
+    """Wait for the disk at each step of building a cache, not only at its end."""
+    cache_refresh: bool = False
+    """Build the cache anew even if it is up to date."""
+    cache_only: bool = False
+    """Take images, labels, class names and splits from the cache alone; the dataset's files are not looked at."""
+    cache_encrypt: bool = False
+    """Encrypt everything in the cache by AES-256-GCM; needs the key."""
+    encryption_key: SecretStr | None = None
+    """Key of encrypted images and caches, 64 hexadecimal digits. Default: the environment variable
+    YOLO_ENCRYPTION_KEY, which is the safer place."""
+    image_buffer_mb: int = 256
+    """Decoded images that each worker keeps for further mosaics, in MiB; not used with a cache."""
+
+
+@dataclass(frozen=True)
+class DataOptions(AugmentOptions, CacheOptions, SourceOptions):
     """All options of the data module; a value out of range is a UserError."""
 
     batch_size: int = 16
@@ -126,4 +236,10 @@ class DataOptions(AugmentOptions, SourceOptions):
     """Where an image of another shape sits inside the input: centre, or top left corner."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.bbox_mosaic, Mapping):  # as a checkpoint has it
+            object.__setattr__(self, "bbox_mosaic", BBoxMosaicOptions(**self.bbox_mosaic))
         require_ranges(self, _RANGES, "data.")
+
+    def public(self) -> dict[str, Any]:
+        """Everything as plain values but the key: what a checkpoint may hold."""
+        return {name: value for name, value in asdict(self).items() if name != "encryption_key"}

@@ -13,7 +13,7 @@ from yolo.data.options import SourceOptions, Split
 from yolo.errors import UserError
 
 
-def read_split(options: SourceOptions, split: Split) -> AnnotatedSet:
+def read_split(options: SourceOptions, split: Split, loader: ImageLoader) -> AnnotatedSet:
     """Read the images and labels of one split; all wrong input is a UserError that names it."""
     if options.format == "shapes":
         count = options.shapes_train if split == "train" else options.shapes_val
@@ -28,7 +28,7 @@ def read_split(options: SourceOptions, split: Split) -> AnnotatedSet:
     names = options.train_split if split == "train" else options.val_split
     split_file = root / names if names else None
     if options.format == "yolo":
-        return read_yolo(root, split, images, labels, split_file, options.on_bad_label)
+        return read_yolo(root, split, images, labels, split_file, options.on_bad_label, loader)
     images_dir = root / (images or f"{split}2017")
     annotation_file = root / (annotations or f"annotations/instances_{split}2017.json")
     return read_coco(images_dir, annotation_file, split_file, options.on_bad_label)

@@ -129,7 +129,7 @@ class YOLOModule(LightningModule):
             letterbox=data.options.letterbox,
             config={
                 "model": asdict(self.options),
-                "data": asdict(data.options),
+                "data": data.options.public(),
                 "trainer": {
                     "precision": str(self.trainer.precision),
                     "image_loader": _class_path(data.image_loader),

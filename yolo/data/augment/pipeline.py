@@ -16,6 +16,7 @@ from yolo.data.augment.tiles import Tile, draw_tile
 from yolo.data.batch import Sample
 from yolo.data.options import AugmentOptions
 from yolo.data.randomness import AUGMENT, generator
+from yolo.data.sampler import TrainingItem
 
 PAD_VALUE = 114
 
@@ -23,26 +24,25 @@ PAD_VALUE = 114
 class SampleSource(Protocol):
     """Where the pipeline gets its images from."""
 
-    def __len__(self) -> int: ...
-
     def read(self, index: int) -> Sample:
         """The original image `index` and its objects."""
 
 
 @dataclass(frozen=True)
 class AugmentPipeline:
-    """Makes one training sample of `size` (h, w); what it draws depends on (seed, epoch, index) alone."""
+    """Makes one training sample of `size` (h, w); what it draws depends on the seed and the item alone."""
 
     options: AugmentOptions
     size: tuple[int, int]
     seed: int
     letterbox: LetterboxMode = "center"
 
-    def __call__(self, source: SampleSource, epoch: int, index: int, *, mosaic: bool = True) -> Sample:
-        """Sample `index` of `epoch`; `mosaic=False` rules out mosaics whatever their probability."""
-        rng = generator(self.seed, AUGMENT, epoch, index)
+    def __call__(self, source: SampleSource, item: TrainingItem, *, mosaic: bool = True) -> Sample:
+        """The sample `item`; `mosaic=False` rules out mosaics whatever their probability."""
+        rng = generator(self.seed, AUGMENT, item.epoch, item.index)
         use_mosaic = rng.random() < self.options.mosaic_prob and mosaic
-        picks = [index, *rng.integers(len(source), size=3).tolist()] if use_mosaic else [index]
+        partners = [item.pool[i] for i in rng.integers(len(item.pool), size=3)]
+        picks = [item.index, *partners] if use_mosaic else [item.index]
         parts = [source.read(pick) for pick in picks]
         shapes = [part.image.shape[:2] for part in parts]
         if use_mosaic:

@@ -1,4 +1,4 @@
-"""What the dataset formats share: bad labels, split files, image sizes."""
+"""What the dataset formats share: bad labels, split files."""
 
 from __future__ import annotations
 
@@ -7,17 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-
 from yolo.data.options import BadLabelPolicy
 from yolo.errors import UserError
 
 logger = logging.getLogger(__name__)
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-
-_EXIF_ORIENTATION = 0x0112
-_TURNED = (5, 6, 7, 8)  # values of it that swap height and width
 
 
 class BadLabels:
@@ -70,21 +63,3 @@ def select(paths: Sequence[Path], split_file: Path | None) -> list[int]:
     if not chosen:
         raise UserError(f"{split_file}: names no image, expected one image name per line")
     return chosen
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width as the decoder will deliver them, from the header alone.
-
-    Raises:
-        UserError: The file is missing or no image.
-    """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            # Asked only if the header has EXIF data: `getexif` decodes a PNG without, and OpenCV does not turn TIFFs.
-            turned = "exif" in image.info and image.getexif().get(_EXIF_ORIENTATION) in _TURNED
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such image file") from error
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-        raise UserError(f"{path}: not an image that can be read ({error})") from error
-    return (width, height) if turned else (height, width)

@@ -13,7 +13,8 @@ import numpy as np
 import yaml
 
 from yolo.data.annotations import AnnotatedImage, AnnotatedSet
-from yolo.data.formats.common import IMAGE_SUFFIXES, BadLabels, image_size, read_text, select
+from yolo.data.formats.common import BadLabels, read_text, select
+from yolo.data.loaders import ImageLoader
 from yolo.data.options import BadLabelPolicy, Split
 from yolo.errors import UserError
 
@@ -30,6 +31,7 @@ def read_yolo(
     labels: str | None,
     split_file: Path | None,
     on_bad_label: BadLabelPolicy,
+    loader: ImageLoader,
 ) -> AnnotatedSet:
     """Read one split.
 
@@ -40,6 +42,7 @@ def read_yolo(
         labels: Folder of the label files; None for the place that YOLO's convention gives them.
         split_file: List of the image names to use, or None for all.
         on_bad_label: What to do with a line that cannot be right.
+        loader: Says which files are images, and their sizes.
 
     Raises:
         UserError: A file is missing or malformed, or a label is bad.
@@ -47,12 +50,12 @@ def read_yolo(
     config = _config(root)
     names = _class_names(root, config)
     location = _location(root, split, images, config)
-    paths = _listed_images(location, root) if location.is_file() else _folder_images(location)
+    paths = _listed_images(location, root) if location.is_file() else _folder_images(location, loader.suffixes)
     paths = [paths[i] for i in select(paths, split_file)]
     label_files = [_label_file(path, location, root / labels if labels else None) for path in paths]
     _require_labels(label_files, location)
     with ThreadPoolExecutor() as pool:
-        sizes = list(pool.map(image_size, paths))
+        sizes = list(pool.map(loader.image_size, paths))
     bad = BadLabels(on_bad_label)
     records = [
         _record(number, path, label_file, size, names, bad)
@@ -118,16 +121,16 @@ def _location(root: Path, split: Split, images: str | None, config: dict[str, An
     return location
 
 
-def _folder_images(folder: Path) -> list[Path]:
+def _folder_images(folder: Path, suffixes: frozenset[str]) -> list[Path]:
     """All images below a folder, sorted; hidden files are left out."""
     paths = [
         Path(parent) / name
         for parent, _, names in os.walk(folder)
         for name in names
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
+        if Path(name).suffix.lower() in suffixes and not name.startswith(".")
     ]
     if not paths:
-        raise UserError(f"{folder}: no images, expected files ending in {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise UserError(f"{folder}: no images, expected files ending in {', '.join(sorted(suffixes))}")
     return sorted(paths)
 
 

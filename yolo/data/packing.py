@@ -1,0 +1,79 @@
+"""An annotated split as bytes, for caches: msgpack, which can hold data and nothing else."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yolo.data.annotations import AnnotatedImage, AnnotatedSet
+
+# Columns of the table of objects: name, type, numbers per object.
+_OBJECTS = (("boxes", np.float32, 4), ("classes", np.int64, 1), ("crowd", np.bool_, 1), ("areas", np.float64, 1))
+
+
+def pack(split: AnnotatedSet, root: Path) -> bytes:
+    """`split` as bytes; paths below `root` become relative to it, so that another machine can have its own."""
+    import msgpack
+
+    images = split.images
+    document: dict[str, Any] = {
+        "paths": [_relative(image.path, root) for image in images],
+        "ids": [image.image_id for image in images],
+        "sizes": [image.size for image in images],
+        "counts": [len(image.boxes) for image in images],
+        "class_names": split.class_names,
+        "category_ids": split.category_ids,
+        "skipped": split.skipped,
+    }
+    for name, dtype, width in _OBJECTS:
+        values = [np.asarray(getattr(image, name), dtype).reshape(-1, width) for image in images]
+        document[name] = np.concatenate(values).tobytes() if values else b""
+    return msgpack.packb(document)
+
+
+def unpack(data: bytes, root: Path) -> AnnotatedSet:
+    """What `pack` was given, with paths below `root`.
+
+    Raises:
+        ValueError: `data` is not what `pack` makes.
+    """
+    import msgpack
+
+    try:
+        document = msgpack.unpackb(data)
+        counts = document["counts"]
+        objects = {name: _split(document[name], dtype, width, counts) for name, dtype, width in _OBJECTS}
+        images = [
+            AnnotatedImage(
+                path=root / path,
+                image_id=number,
+                size=(height, width),
+                boxes=objects["boxes"][i],
+                classes=objects["classes"][i].reshape(-1),
+                crowd=objects["crowd"][i].reshape(-1),
+                areas=objects["areas"][i].reshape(-1),
+            )
+            for i, (path, number, (height, width)) in enumerate(
+                zip(document["paths"], document["ids"], document["sizes"], strict=True)
+            )
+        ]
+        names, categories = tuple(document["class_names"]), tuple(document["category_ids"])
+        return AnnotatedSet(images, names, categories, dict(document["skipped"]))
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, msgpack.UnpackException) as error:
+        raise ValueError(f"not a packed split ({error})") from error
+
+
+def _relative(path: Path, root: Path) -> str:
+    absolute, top = os.path.abspath(path), os.path.abspath(root)  # noqa: PTH100 (`resolve` would follow links)
+    return os.path.relpath(absolute, top) if absolute.startswith(top + os.sep) else absolute
+
+
+def _split(data: bytes, dtype: Any, width: int, counts: list[int]) -> list[NDArray[Any]]:
+    rows = np.frombuffer(data, dtype).reshape(-1, width)
+    if len(rows) != sum(counts):
+        raise ValueError(f"{len(rows)} objects instead of {sum(counts)}")
+    return np.split(rows, np.cumsum(counts)[:-1]) if counts else []
