@@ -15,6 +15,7 @@ def test_the_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv(VARIABLE, "ff" * 32)
     assert find_key(SecretStr(HEX)) == EncryptionKey(bytes.fromhex(HEX))
     assert find_key() == EncryptionKey(b"\xff" * 32)
+    assert find_key(str(SecretStr(HEX))) == EncryptionKey(b"\xff" * 32), "a saved config holds a mask"
 
 
 def test_no_key(monkeypatch: pytest.MonkeyPatch) -> None:

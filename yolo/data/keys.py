@@ -34,8 +34,9 @@ def find_key(given: SecretStr | str | None = None) -> EncryptionKey | None:
     Raises:
         UserError: it is not 64 hexadecimal digits; the sentence does not quote it.
     """
-    source, text = "data.encryption_key", str(given.get_secret_value() if isinstance(given, SecretStr) else given or "")
-    if not text:
+    given = given.get_secret_value() if isinstance(given, SecretStr) else given
+    source, text = "data.encryption_key", given or ""
+    if not text.strip("*"):  # the mask that stands in the config saved with a run
         source, text = VARIABLE, os.environ.get(VARIABLE, "").strip()
     if not text:
         return None
