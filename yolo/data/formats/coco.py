@@ -16,12 +16,16 @@ from yolo.data.options import BadLabelPolicy
 from yolo.errors import UserError
 
 
-class _Image(NamedTuple):
+class Image(NamedTuple):
+    """An image that the file lists: where it is, its height and width."""
+
     path: Path
     size: tuple[int, int]
 
 
-class _Label(NamedTuple):
+class Label(NamedTuple):
+    """An annotation that can be used; the box is xyxy."""
+
     box: tuple[float, float, float, float]
     category: int
     crowd: bool
@@ -40,9 +44,9 @@ def read_coco(
     """
     if not images_dir.is_dir():
         raise UserError(f"{images_dir}: no such image folder")
-    document = _load(annotation_file)
-    names = _categories(document["categories"], annotation_file)
-    images = _images(document["images"], images_dir, annotation_file)
+    document = load_document(annotation_file)
+    names = read_categories(document["categories"], annotation_file)
+    images = read_images(document["images"], images_dir, annotation_file)
     bad = BadLabels(on_bad_label)
     labels = _labels(document["annotations"], images, names, bad, annotation_file)
     skipped = bad.report(annotation_file)
@@ -51,11 +55,12 @@ def read_coco(
     chosen = [ids[i] for i in select([image.path for image in images.values()], split_file)]
     _require_files([images[i].path for i in chosen], annotation_file)
     order = {category: number for number, category in enumerate(names)}
-    records = [_record(i, images[i], labels.get(i, []), order) for i in chosen]
+    records = [make_record(i, images[i], labels.get(i, []), order) for i in chosen]
     return AnnotatedSet(records, tuple(names.values()), tuple(names), skipped)
 
 
-def _load(path: Path) -> dict[str, list[Any]]:
+def load_document(path: Path) -> dict[str, list[Any]]:
+    """The lists of images, annotations and categories. UserError when the file is no COCO annotation file."""
     text = read_text(path, "COCO annotations")
     try:
         document = json.loads(text)
@@ -71,16 +76,17 @@ def _load(path: Path) -> dict[str, list[Any]]:
     return document
 
 
-def _is_integer(value: object) -> TypeGuard[int]:
+def is_integer(value: object) -> TypeGuard[int]:
+    """A whole number; `true` is none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _categories(entries: list[dict[str, Any]], path: Path) -> dict[int, str]:
+def read_categories(entries: list[dict[str, Any]], path: Path) -> dict[int, str]:
     """Category id -> name, ascending by id."""
     names: dict[int, str] = {}
     for entry in entries:
         number, name = entry.get("id"), entry.get("name")
-        if not _is_integer(number) or not isinstance(name, str):
+        if not is_integer(number) or not isinstance(name, str):
             raise UserError(f"{path}: category {entry}, expected a whole number `id` and a `name`")
         if number in names:
             raise UserError(f"{path}: two categories have the id {number}: {names[number]!r} and {name!r}")
@@ -90,36 +96,36 @@ def _categories(entries: list[dict[str, Any]], path: Path) -> dict[int, str]:
     return dict(sorted(names.items()))
 
 
-def _images(entries: list[dict[str, Any]], images_dir: Path, path: Path) -> dict[int, _Image]:
+def read_images(entries: list[dict[str, Any]], images_dir: Path, path: Path) -> dict[int, Image]:
     """Image id -> file and size, in the order of the file."""
-    images: dict[int, _Image] = {}
+    images: dict[int, Image] = {}
     for entry in entries:
         number, name, height, width = (entry.get(key) for key in ("id", "file_name", "height", "width"))
-        if not _is_integer(number) or not isinstance(name, str):
+        if not is_integer(number) or not isinstance(name, str):
             raise UserError(f"{path}: image {entry}, expected a whole number `id` and a `file_name`")
-        if not (_is_integer(height) and _is_integer(width) and height > 0 and width > 0):
+        if not (is_integer(height) and is_integer(width) and height > 0 and width > 0):
             raise UserError(f"{path}: image {number} ({name}) has width {width} and height {height}, expected pixels")
         if number in images:
             raise UserError(f"{path}: two images have the id {number}: {images[number].path.name} and {name}")
-        images[number] = _Image(images_dir / name, (height, width))
+        images[number] = Image(images_dir / name, (height, width))
     if not images:
         raise UserError(f"{path}: lists no images, expected at least one")
     return images
 
 
 def _labels(
-    entries: list[dict[str, Any]], images: dict[int, _Image], names: dict[int, str], bad: BadLabels, path: Path
-) -> dict[int, list[_Label]]:
+    entries: list[dict[str, Any]], images: dict[int, Image], names: dict[int, str], bad: BadLabels, path: Path
+) -> dict[int, list[Label]]:
     """Image id -> its labels."""
-    labels: dict[int, list[_Label]] = {}
+    labels: dict[int, list[Label]] = {}
     for entry in entries:
         where = f"{path}: annotation {entry.get('id')}"
         image_id, category = entry.get("image_id"), entry.get("category_id")
-        if not _is_integer(image_id) or image_id not in images:
+        if not is_integer(image_id) or image_id not in images:
             raise UserError(f"{where} belongs to image {image_id}, which the file does not list")
-        if not _is_integer(category) or category not in names:
+        if not is_integer(category) or category not in names:
             raise UserError(f"{where} has category {category}, which is none of the {len(names)} that the file lists")
-        label = _label(entry, images[image_id], bad, where)
+        label = read_label(entry, images[image_id], bad, where)
         if label is not None:
             labels.setdefault(image_id, []).append(label)
     return labels
@@ -129,7 +135,7 @@ def _is_finite(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _label(entry: dict[str, Any], image: _Image, bad: BadLabels, where: str) -> _Label | None:
+def read_label(entry: dict[str, Any], image: Image, bad: BadLabels, where: str) -> Label | None:
     """One label, or None for a bad one."""
     box = entry.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(_is_finite(value) for value in box):
@@ -151,7 +157,7 @@ def _label(entry: dict[str, Any], image: _Image, bad: BadLabels, where: str) -> 
     if not _is_finite(area) or area < 0:
         bad.add("malformed areas", f"{where} has area {area}, expected a number of square pixels")
         return None
-    return _Label((x, y, x + width, y + height), entry["category_id"], bool(entry.get("iscrowd", 0)), area)
+    return Label((x, y, x + width, y + height), entry["category_id"], bool(entry.get("iscrowd", 0)), area)
 
 
 def _require_files(paths: list[Path], annotation_file: Path) -> None:
@@ -165,7 +171,8 @@ def _require_files(paths: list[Path], annotation_file: Path) -> None:
             raise UserError(f"{path}: no such image file, but {annotation_file} lists it")
 
 
-def _record(image_id: int, image: _Image, labels: list[_Label], order: dict[int, int]) -> AnnotatedImage:
+def make_record(image_id: int, image: Image, labels: list[Label], order: dict[int, int]) -> AnnotatedImage:
+    """The record of an image; `order` gives each category its class number."""
     return AnnotatedImage(
         path=image.path,
         image_id=image_id,

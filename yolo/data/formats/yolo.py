@@ -47,12 +47,12 @@ def read_yolo(
     Raises:
         UserError: A file is missing or malformed, or a label is bad.
     """
-    config = _config(root)
-    names = _class_names(root, config)
-    location = _location(root, split, images, config)
-    paths = _listed_images(location, root) if location.is_file() else _folder_images(location, loader.suffixes)
+    config = read_config(root)
+    names = class_names(root, config)
+    location = find_location(root, split, images, config)
+    paths = listed_images(location, root) if location.is_file() else folder_images(location, loader.suffixes)
     paths = [paths[i] for i in select(paths, split_file)]
-    label_files = [_label_file(path, location, root / labels if labels else None) for path in paths]
+    label_files = [label_file_of(path, location, root / labels if labels else None) for path in paths]
     _require_labels(label_files, location)
     with ThreadPoolExecutor() as pool:
         sizes = list(pool.map(loader.image_size, paths))
@@ -64,7 +64,8 @@ def read_yolo(
     return AnnotatedSet(records, names, tuple(range(len(names))), bad.report(location))
 
 
-def _config(root: Path) -> dict[str, Any]:
+def read_config(root: Path) -> dict[str, Any]:
+    """data.yaml, empty when there is none. UserError when it is no mapping."""
     path = root / "data.yaml"
     if not path.exists():
         return {}
@@ -77,7 +78,7 @@ def _config(root: Path) -> dict[str, Any]:
     return config
 
 
-def _class_names(root: Path, config: dict[str, Any]) -> tuple[str, ...]:
+def class_names(root: Path, config: dict[str, Any]) -> tuple[str, ...]:
     """From `names` of data.yaml (list or dict), else from classes.txt."""
     path = root / "data.yaml"
     if not config:
@@ -104,7 +105,7 @@ def _names_from_text(path: Path, missing: Path) -> tuple[str, ...]:
     return names
 
 
-def _location(root: Path, split: Split, images: str | None, config: dict[str, Any]) -> Path:
+def find_location(root: Path, split: Split, images: str | None, config: dict[str, Any]) -> Path:
     """The folder or list file of the split's images."""
     base, entry = root, images
     if images is None and split in config:
@@ -121,7 +122,7 @@ def _location(root: Path, split: Split, images: str | None, config: dict[str, An
     return location
 
 
-def _folder_images(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+def folder_images(folder: Path, suffixes: frozenset[str]) -> list[Path]:
     """All images below a folder, sorted; hidden files are left out."""
     paths = [
         Path(parent) / name
@@ -134,7 +135,7 @@ def _folder_images(folder: Path, suffixes: frozenset[str]) -> list[Path]:
     return sorted(paths)
 
 
-def _listed_images(list_file: Path, root: Path) -> list[Path]:
+def listed_images(list_file: Path, root: Path) -> list[Path]:
     """The images named in a list, sorted; paths are relative to the list or to the dataset."""
     paths = set()
     for number, line in enumerate(read_text(list_file, "a list of image paths").splitlines(), start=1):
@@ -149,7 +150,7 @@ def _listed_images(list_file: Path, root: Path) -> list[Path]:
     return sorted(paths)
 
 
-def _label_file(image: Path, location: Path, labels: Path | None) -> Path:
+def label_file_of(image: Path, location: Path, labels: Path | None) -> Path:
     """Where the labels of an image are: same name in `labels`, else `images` in its path replaced by `labels`."""
     if labels is not None:
         relative = image.relative_to(location) if location.is_dir() else Path(image.name)
@@ -175,7 +176,7 @@ def _record(
     lines = read_text(label_file, "YOLO labels").splitlines() if label_file.is_file() else []
     rows = []
     for line_number, line in enumerate(lines, start=1):
-        if line.strip() and (row := _parse(line, f"{label_file}:{line_number}", names, bad)) is not None:
+        if line.strip() and (row := parse_line(line, f"{label_file}:{line_number}", names, bad)) is not None:
             rows.append(row)
     table = np.array(rows, np.float64).reshape(-1, 5)
     height, width = size
@@ -191,7 +192,7 @@ def _record(
     )
 
 
-def _parse(line: str, where: str, names: tuple[str, ...], bad: BadLabels) -> list[float] | None:
+def parse_line(line: str, where: str, names: tuple[str, ...], bad: BadLabels) -> list[float] | None:
     """One line to [class, x1, y1, x2, y2] in 0..1, or None for a bad one; a polygon becomes the box around it."""
     quoted = repr(line.strip() if len(line) <= 80 else line.strip()[:77] + "...")
     try:
