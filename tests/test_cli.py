@@ -18,7 +18,9 @@ print(used.ru_utime + used.ru_stime)
 """
 
 
-@pytest.mark.parametrize(("arguments", "seconds"), [(["--help"], 0.4), (["predict", "--help"], 0.8), (["check-data", "--help"], 0.8)])
+@pytest.mark.parametrize(
+    ("arguments", "seconds"), [(["--help"], 0.4), (["predict", "--help"], 0.8), (["check-data", "--help"], 0.8)]
+)
 def test_help_is_quick(arguments: list[str], seconds: float) -> None:
     used = subprocess.run(
         [sys.executable, "-c", CPU_SECONDS, *arguments], capture_output=True, text=True, check=True
