@@ -26,6 +26,7 @@ COMMANDS = {
     "predict": Command("yolo.commands.predict", "Detect objects in images."),
     "info": Command("yolo.commands.info", "Show parameters, FLOPs and shapes of a network."),
     "convert-weights": Command("yolo.commands.convert_weights", "Translate weights of other programs."),
+    "encrypt-images": Command("yolo.commands.encrypt_images", "Encrypt images for the EncryptedImageLoader."),
     "replay": Command("yolo.commands.replay", "Run a training step again that was not finite."),
 }
 

@@ -10,6 +10,7 @@ import pytest
 from yolo.data.annotations import AnnotatedSet
 from yolo.data.formats.coco import read_coco
 from yolo.data.formats.yolo import read_yolo
+from yolo.data.loaders import DefaultImageLoader, ImageLoader
 from yolo.data.options import BadLabelPolicy
 from yolo.errors import UserError
 
@@ -17,9 +18,13 @@ MakeDataset = Callable[..., Path]
 
 
 def read(
-    root: Path, images: str | None = None, labels: str | None = None, policy: BadLabelPolicy = "error"
+    root: Path,
+    images: str | None = None,
+    labels: str | None = None,
+    policy: BadLabelPolicy = "error",
+    loader: ImageLoader = DefaultImageLoader(),  # noqa: B008 (has no state)
 ) -> AnnotatedSet:
-    return read_yolo(root, "train", images, labels, None, policy)
+    return read_yolo(root, "train", images, labels, None, policy, loader)
 
 
 def test_reads_boxes_in_pixels(yolo: MakeDataset) -> None:
@@ -176,7 +181,7 @@ def test_a_wrong_list_is_a_sentence(yolo: MakeDataset, content: str, expected: s
 def test_split_file(yolo: MakeDataset) -> None:
     root = yolo()
     (root / "split.txt").write_text("b\nc.jpg")
-    found = read_yolo(root, "train", None, None, root / "split.txt", "error")
+    found = read_yolo(root, "train", None, None, root / "split.txt", "error", DefaultImageLoader())
     assert [image.path.name for image in found.images] == ["b.PNG", "c.jpg"]
 
 
@@ -227,7 +232,7 @@ def test_an_image_that_is_none(yolo: MakeDataset) -> None:
 def test_bccd_says_the_same_in_both_formats(test_data: Path, split: str) -> None:
     root = test_data / "bccd"
     coco = read_coco(root / f"images/{split}", root / f"annotations/{split}.json", None, "error")
-    yolo = read_yolo(root, split, None, None, None, "error")  # type: ignore[arg-type]
+    yolo = read_yolo(root, split, None, None, None, "error", DefaultImageLoader())  # type: ignore[arg-type]
     assert yolo.class_names == coco.class_names
     assert len(yolo.images) == len(coco.images)
     by_name = {image.path: image for image in coco.images}

@@ -35,7 +35,7 @@ def find_key(given: SecretStr | str | None = None) -> EncryptionKey | None:
         UserError: it is not 64 hexadecimal digits; the sentence does not quote it.
     """
     source, text = "data.encryption_key", str(given.get_secret_value() if isinstance(given, SecretStr) else given or "")
-    if not text:
+    if not text.strip("*"):  # a secret in the config that a run saved is masked
         source, text = VARIABLE, os.environ.get(VARIABLE, "").strip()
     if not text:
         return None
