@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
-from jsonargparse.typing import SecretStr
 
 from yolo.data.encrypted_file import ImageCipher, is_old
 from yolo.data.image_files import ENCRYPTED_SUFFIX, IMAGE_SUFFIXES, is_encrypted
-from yolo.data.keys import require_key
+from yolo.data.keys import SecretStr, require_key
 from yolo.data.loaders import Image, ImageLoader, decode_image, image_size, read_bytes
 from yolo.errors import UserError
 

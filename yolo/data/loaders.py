@@ -11,11 +11,11 @@ from typing import IO, Any, TypeAlias
 import cv2
 import numpy as np
 import PIL.Image
-from jsonargparse.typing import SecretStr
 from numpy.typing import NDArray
 
 from yolo.data.image_files import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from yolo.data.jpeg import REFUSALS, find_decoder, is_usual_jpeg
+from yolo.data.keys import SecretStr
 from yolo.errors import UserError
 
 Image: TypeAlias = NDArray[np.uint8]
