@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import assert_user_error, run_yolo
+from tests.tiny_dataset import write_dataset
 from yolo.data import loaders
 from yolo.data.encrypted_loader import EncryptedImageLoader
 from yolo.data.loaders import (
@@ -284,3 +286,36 @@ def test_image_size_of_no_image(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("hello")
     with pytest.raises(UserError, match=r"text.jpg: not an image that can be read"):
         image_size(tmp_path / "text.jpg")
+
+
+OWN = """
+import numpy as np
+from PIL import Image
+from yolo.data.loaders import ImageLoader
+
+class Bucket(ImageLoader):
+    def __init__(self, fail: str = ""):
+        self.fail = fail
+
+    def __call__(self, path):
+        if self.fail and path.name == "1.jpg":
+            raise ConnectionError(self.fail)
+        with Image.open(path) as image:
+            return image.convert("RGB")
+"""
+
+
+def test_a_custom_loader_by_class_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dataset(tmp_path / "data")
+    (tmp_path / "own_loader.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    fit = [
+        "fit", "--config=default", "--model.model_config=tests.models.test_checkpoint.TinyNetwork",
+        "--data.format=yolo", "--data.root=data", "--model.image_size=64", "--trainer.max_epochs=1",
+        "--data.batch_size=2", "--data.num_workers=1", "--trainer.accelerator=cpu",
+        "--data.image_loader=own_loader.Bucket",
+    ]  # fmt: skip
+    done = run_yolo(*fit, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run_yolo(*fit, "--data.image_loader.init_args.fail=no net", cwd=tmp_path)
+    assert_user_error(done, "data/images/", "1.jpg: Bucket raises ConnectionError (no net)")

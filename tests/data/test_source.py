@@ -87,3 +87,26 @@ def test_the_loader_of_a_run() -> None:
     assert isinstance(loader_of_run("yolo.data.encrypted_loader.EncryptedImageLoader"), EncryptedImageLoader)
     with pytest.raises(UserError, match=r"trained with mine\.Loader: name a loader by --data\.image_loader"):
         loader_of_run("mine.Loader")
+
+
+class Custom(DefaultImageLoader):
+    """A loader of the user's own, with a part that cannot be pickled."""
+
+    def __init__(self) -> None:
+        self.client = lambda: None
+
+
+def test_a_custom_loader_is_confirmed(caplog: pytest.LogCaptureFixture) -> None:
+    choose_loader(DataOptions(), DefaultImageLoader())
+    assert not caplog.messages
+    choose_loader(DataOptions(num_workers=0), Custom())
+    assert caplog.messages == ["using custom image loader: Custom"]
+
+
+def test_a_loader_that_cannot_be_sent_to_workers() -> None:
+    assert isinstance(choose_loader(DataOptions(start_method="fork"), Custom()), Custom)
+    assert isinstance(choose_loader(DataOptions(start_method="spawn", num_workers=0), Custom()), Custom)
+    with pytest.raises(
+        UserError, match=r"image_loader Custom cannot be sent to worker processes \(.*start_method=fork"
+    ):
+        choose_loader(DataOptions(start_method="spawn"), Custom())
