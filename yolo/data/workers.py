@@ -6,7 +6,8 @@ import logging
 
 logger = logging.getLogger(__name__)
 
-# A worker holds about this many descriptors in the main process: pipes, queues and batches in shared memory.
+# Descriptors in the main process (pipes, queues, batches in shared memory): 6 to 7 were measured for a worker, and the
+# training and the validation data have as many workers each.
 FILES_PER_WORKER = 15
 _RESERVED = 500  # the rest of the program
 _ROOMY = 1000  # what the limit that we recommend leaves for it
