@@ -90,6 +90,7 @@ def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | 
     from lightning.pytorch import Trainer
 
     from yolo.data.datamodule import YOLODataModule
+    from yolo.data.source import loader_of_run
     from yolo.lightning_output import options_at_fault, quiet
     from yolo.memory import memory_at_fault, validation_settings
     from yolo.size import as_size
@@ -109,9 +110,9 @@ def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | 
     module = YOLOModule.from_checkpoint(options.checkpoint, **given)
     assert module.card is not None
     trained = module.card.config["trainer"]
+    if loader is None and data.format != "shapes":
+        loader = loader_of_run(trained["image_loader"])
     datamodule = YOLODataModule(image_size=module.image_size, image_loader=loader, seed=trained["seed"], **asdict(data))
-    if loader is None and not trained["image_loader"].startswith("yolo."):
-        raise UserError(f"trained with {trained['image_loader']}: name a loader by --data.image_loader")
     if options.device not in DEVICES:
         raise UserError(f"--device is {options.device!r}, expected one of {', '.join(DEVICES)}")
     with options_at_fault():

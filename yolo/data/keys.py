@@ -6,9 +6,13 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from jsonargparse.typing import SecretStr
+from jsonargparse.typing import SecretStr as SecretStr
+from jsonargparse.typing import register_type
 
 from yolo.errors import UserError
+
+# jsonargparse would refuse the mask that stands for a key in a saved config, and with it to resume from that config.
+register_type(SecretStr, deserializer=SecretStr)
 
 VARIABLE = "YOLO_ENCRYPTION_KEY"
 _DIGITS = 64
@@ -35,7 +39,7 @@ def find_key(given: SecretStr | str | None = None) -> EncryptionKey | None:
         UserError: it is not 64 hexadecimal digits; the sentence does not quote it.
     """
     source, text = "data.encryption_key", str(given.get_secret_value() if isinstance(given, SecretStr) else given or "")
-    if not text:
+    if not text.strip("*"):  # a secret in the config that a run saved is masked
         source, text = VARIABLE, os.environ.get(VARIABLE, "").strip()
     if not text:
         return None

@@ -18,6 +18,9 @@ from tests.data.check.broken import (
 from yolo.data.check.findings import Finding, find, repeated_boxes
 from yolo.data.check.pictures import look_at
 from yolo.data.check.surveys import survey_split
+from yolo.data.encrypted_file import ImageCipher
+from yolo.data.encrypted_loader import EncryptedImageLoader
+from yolo.data.keys import EncryptionKey, SecretStr
 from yolo.data.loaders import DefaultImageLoader
 from yolo.data.options import DataOptions
 from yolo.data.source import read_split
@@ -97,3 +100,19 @@ def test_repeated_boxes_are_those_of_one_class(tmp_path: Path) -> None:
     (root / "labels/train/00.txt").write_text(f"0 {box}\n1 {box}\n0 {box}\n0 {box}\n")
     survey = survey_split(DataOptions(format="yolo", root=str(root)), "train", LOADER)
     assert repeated_boxes(survey.images[0]) == [2, 3]
+
+
+def test_encrypted_images_are_checked_like_plain_ones(tmp_path: Path) -> None:
+    key = bytes(range(32))
+    cipher = ImageCipher(EncryptionKey(key))
+    loader = EncryptedImageLoader(encryption_key=SecretStr(key.hex()))
+    for options in (
+        DataOptions(format="yolo", root=str(sound_yolo(tmp_path / "yolo"))),
+        DataOptions(format="coco", root=str(sound_coco(tmp_path / "coco")), **COCO),
+    ):
+        for path in list(Path(options.root).rglob("*.png")):
+            path.with_name(f"{path.name}.enc").write_bytes(cipher.encrypt(path.read_bytes()))
+            path.unlink()
+        surveys = [survey_split(options, split, loader) for split in ("train", "val")]
+        assert find(surveys, {survey.split: look_at(survey.images, loader) for survey in surveys}) == []
+        assert [survey.listed for survey in surveys] == [12, 10]

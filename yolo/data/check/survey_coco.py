@@ -10,6 +10,7 @@ from typing import Any
 from yolo.data.check.survey import Faults, Survey
 from yolo.data.formats import coco
 from yolo.data.formats.common import select
+from yolo.data.image_files import variants, without_twins
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import SourceOptions, Split
 from yolo.errors import UserError
@@ -31,11 +32,15 @@ def survey_coco(options: SourceOptions, split: Split, loader: ImageLoader) -> Su
     faults = Faults()
     images = _images(document["images"], images_dir, annotation_file, faults)
     labels = _labels(document["annotations"], images, names, faults, annotation_file)
+    files = (file for file in images_dir.rglob("*") if not file.name.startswith("."))
+    present = set(without_twins(file for file in files if file.suffix.lower() in loader.suffixes))
+    for number, image in images.items():
+        places = (path for path in variants(image.path, loader.suffixes) if path in present)
+        images[number] = image._replace(path=next(places, image.path))
     ids = list(images)
     split_file = root / names_file if names_file else None
     chosen = [ids[i] for i in select([image.path for image in images.values()], split_file)]
     order = {category: number for number, category in enumerate(names)}
-    present = {file for file in images_dir.rglob("*") if file.suffix.lower() in loader.suffixes}
     records = []
     for image_id in chosen:
         path = images[image_id].path

@@ -12,6 +12,7 @@ from yolo.data.annotations import AnnotatedImage
 from yolo.data.check.survey import Faults, Survey
 from yolo.data.formats import yolo
 from yolo.data.formats.common import read_text, select
+from yolo.data.image_files import image_stem
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import SourceOptions, Split
 from yolo.errors import UserError
@@ -26,8 +27,10 @@ def survey_yolo(options: SourceOptions, split: Split, loader: ImageLoader) -> Su
     config = yolo.read_config(root)
     names = yolo.class_names(root, config)
     location = yolo.find_location(root, split, images, config)
-    listing = location.is_file()
-    every = yolo.listed_images(location, root) if listing else yolo.folder_images(location, loader.suffixes)
+    if location.is_file():
+        every = yolo.listed_images(location, root, loader.suffixes)
+    else:
+        every = yolo.folder_images(location, loader.suffixes)
     paths = [every[i] for i in select(every, root / names_file if names_file else None)]
     folder = root / labels if labels else None
     label_files = {path: yolo.label_file_of(path, location, folder) for path in paths}
@@ -100,7 +103,7 @@ def _labels_without_image(places: set[tuple[Path, Path]], suffixes: frozenset[st
     stems: dict[Path, set[str]] = defaultdict(set)
     for labels, images in pairs:
         files = images.iterdir() if images.is_dir() else ()
-        stems[labels] |= {file.stem for file in files if file.suffix.lower() in suffixes}
+        stems[labels] |= {image_stem(file) for file in files if file.suffix.lower() in suffixes}
     for labels in sorted(stems):
         yield from sorted(f for f in labels.glob("*.txt") if f.stem not in stems[labels] and _looks_like_labels(f))
 

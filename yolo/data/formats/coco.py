@@ -12,6 +12,7 @@ import numpy as np
 
 from yolo.data.annotations import AnnotatedImage, AnnotatedSet
 from yolo.data.formats.common import BadLabels, read_text, select
+from yolo.data.image_files import ENCRYPTED_SUFFIX, IMAGE_SUFFIXES, encrypted_hint, variants
 from yolo.data.options import BadLabelPolicy
 from yolo.errors import UserError
 
@@ -33,9 +34,13 @@ class Label(NamedTuple):
 
 
 def read_coco(
-    images_dir: Path, annotation_file: Path, split_file: Path | None, on_bad_label: BadLabelPolicy
+    images_dir: Path,
+    annotation_file: Path,
+    split_file: Path | None,
+    on_bad_label: BadLabelPolicy,
+    suffixes: frozenset[str] = IMAGE_SUFFIXES,
 ) -> AnnotatedSet:
-    """Read one split.
+    """Read one split; `suffixes` are those of the files that the image loader reads.
 
     Classes are the categories in ascending order of their ids. Boxes are kept exactly as the file has them.
 
@@ -51,9 +56,12 @@ def read_coco(
     labels = _labels(document["annotations"], images, names, bad, annotation_file)
     skipped = bad.report(annotation_file)
 
+    files = _Files(suffixes)
+    images = {number: image._replace(path=files.find(image.path)) for number, image in images.items()}
     ids = list(images)
     chosen = [ids[i] for i in select([image.path for image in images.values()], split_file)]
-    _require_files([images[i].path for i in chosen], annotation_file)
+    for i in chosen:
+        files.require(images[i].path, annotation_file)
     order = {category: number for number, category in enumerate(names)}
     records = [make_record(i, images[i], labels.get(i, []), order) for i in chosen]
     return AnnotatedSet(records, tuple(names.values()), tuple(names), skipped)
@@ -160,15 +168,29 @@ def read_label(entry: dict[str, Any], image: Image, bad: BadLabels, where: str) 
     return Label((x, y, x + width, y + height), entry["category_id"], bool(entry.get("iscrowd", 0)), area)
 
 
-def _require_files(paths: list[Path], annotation_file: Path) -> None:
-    """Every file must exist; each folder is listed once, which is far quicker than asking for every file."""
-    listings: dict[Path, set[str]] = {}
-    for path in paths:
+class _Files:
+    """Which files there are; each folder is listed once, which is far quicker than asking for every file."""
+
+    def __init__(self, suffixes: frozenset[str]) -> None:
+        self.suffixes = suffixes
+        self._listings: dict[Path, set[str]] = {}
+
+    def _exists(self, path: Path) -> bool:
         folder = path.parent
-        if folder not in listings:
-            listings[folder] = set(os.listdir(folder)) if folder.is_dir() else set()  # noqa: PTH208 (names only)
-        if path.name not in listings[folder]:
-            raise UserError(f"{path}: no such image file, but {annotation_file} lists it")
+        if folder not in self._listings:
+            self._listings[folder] = set(os.listdir(folder)) if folder.is_dir() else set()  # noqa: PTH208 (names only)
+        return path.name in self._listings[folder]
+
+    def find(self, path: Path) -> Path:
+        """The file itself, else an encrypted one of its name if the loader reads those, else `path`."""
+        if self._exists(path):
+            return path
+        return next(filter(self._exists, variants(path, self.suffixes)), path)
+
+    def require(self, path: Path, annotation_file: Path) -> None:
+        if not self._exists(path):
+            hint = encrypted_hint(sum(map(self._exists, variants(path, {ENCRYPTED_SUFFIX}))))
+            raise UserError(f"{path}: no such image file, but {annotation_file} lists it{hint}")
 
 
 def make_record(image_id: int, image: Image, labels: list[Label], order: dict[int, int]) -> AnnotatedImage:
