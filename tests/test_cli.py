@@ -18,7 +18,9 @@ print(used.ru_utime + used.ru_stime)
 """
 
 
-@pytest.mark.parametrize(("arguments", "seconds"), [(["--help"], 0.4), (["predict", "--help"], 0.8)])
+@pytest.mark.parametrize(
+    ("arguments", "seconds"), [(["--help"], 0.4), (["predict", "--help"], 0.8), (["check-data", "--help"], 0.8)]
+)
 def test_help_is_quick(arguments: list[str], seconds: float) -> None:
     used = subprocess.run(
         [sys.executable, "-c", CPU_SECONDS, *arguments], capture_output=True, text=True, check=True
@@ -38,7 +40,7 @@ def test_every_option_is_described(name: str) -> None:
             assert "default: " in text
             assert len(text[: text.index("(type: ")].split()) > 4, text
         return
-    skipped = ("help", "data CONFIG", "data.image_loader.help")
+    skipped = ("help", "data CONFIG", "data.bbox_mosaic CONFIG", "data.image_loader.help")
     options = [block for block in done.stdout.split("\n  --")[1:] if not block.startswith(skipped)]
     assert options
     for block in options:

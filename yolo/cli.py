@@ -25,7 +25,10 @@ COMMANDS = {
     "validate": Command("yolo.commands.validate", "Measure a checkpoint on a dataset with COCO's metrics."),
     "predict": Command("yolo.commands.predict", "Detect objects in images."),
     "info": Command("yolo.commands.info", "Show parameters, FLOPs and shapes of a network."),
+    "visualize-aug": Command("yolo.commands.visualize_aug", "Draw training samples as the network sees them."),
+    "check-data": Command("yolo.commands.check_data", "Look for faults in a dataset, and count what is in it."),
     "convert-weights": Command("yolo.commands.convert_weights", "Translate weights of other programs."),
+    "encrypt-images": Command("yolo.commands.encrypt_images", "Encrypt images for the EncryptedImageLoader."),
     "replay": Command("yolo.commands.replay", "Run a training step again that was not finite."),
 }
 

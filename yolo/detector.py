@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from yolo.boxes.letterbox import Letterbox
 from yolo.boxes.nms import NMSOptions
-from yolo.data.loaders import DefaultImageLoader, ImageLoader, load_image
+from yolo.data.encrypted_loader import EncryptedImageLoader
+from yolo.data.loaders import ImageLoader, load_image
 from yolo.errors import UserError
 from yolo.inference import detect, lay_out
 from yolo.models.checkpoint import ModelCard, load_model
@@ -90,7 +91,7 @@ class Detector:
         card: class names, input size, letterbox mode.
         device: where to run; a GPU when there is one if None.
         image_size: (height, width) of the network's input, the card's when None.
-        loader: reads images given by path.
+        loader: reads images given by path; usual images, and encrypted ones by YOLO_ENCRYPTION_KEY, when None.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Detector:
         self.device = _pick_device(device)
         self.card = card
         self.image_size = as_size(image_size) if image_size is not None else card.image_size
-        self.loader = loader or DefaultImageLoader()
+        self.loader = loader or EncryptedImageLoader()
         self.model = lay_out(model.deploy()).to(self.device)
 
     @classmethod

@@ -72,7 +72,7 @@ def test_wrong_input(arguments: list[str], fragments: list[str]) -> None:
 
 def test_folder_without_images(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no images in this folder"):
-        list_images(tmp_path)
+        list_images(tmp_path, {".jpg"})
 
 
 def test_originals_are_not_overwritten(tiny_run: Run, images: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from yolo.data.annotations import AnnotatedSet
+from yolo.data.encrypted_loader import EncryptedImageLoader
 from yolo.data.formats.coco import read_coco
 from yolo.data.options import BadLabelPolicy
 from yolo.errors import UserError
@@ -137,3 +138,27 @@ def test_real_datasets_load_with_defaults(test_data: Path) -> None:
     assert (len(coco128.images), len(coco128.class_names)) == (128, 80)
     assert sum(len(image.boxes) for image in coco128.images) == 939
     assert sum(int(image.crowd.sum()) for image in coco128.images) == 10
+
+
+def test_encrypted_images(coco: MakeDataset, tmp_path: Path) -> None:
+    path = coco()
+    images = path.parent / "images"
+
+    def read_encrypted(split: str | None = None) -> list[Path]:
+        split_file = tmp_path / "split.txt" if split else None
+        if split_file:
+            split_file.write_text(split or "")
+        found = read_coco(images, path, split_file, "error", EncryptedImageLoader.suffixes)
+        return [image.path.relative_to(images) for image in found.images]
+
+    (images / "a.jpg.enc").touch()
+    assert read_encrypted() == [Path("b.jpg"), Path("a.jpg")], "the plain one first"
+    (images / "a.jpg").unlink()
+    (images / "b.jpg").rename(images / "b.enc")
+    assert read_encrypted() == [Path("b.enc"), Path("a.jpg.enc")]
+    for split in ("a", "a.jpg", "a.jpg.enc"):
+        assert read_encrypted(split) == [Path("a.jpg.enc")]
+    for split in ("b", "b.jpg", "b.enc"):
+        assert read_encrypted(split) == [Path("b.enc")]
+    with pytest.raises(UserError, match=r"b\.jpg: no such image file.*; 1 encrypted .*EncryptedImageLoader$"):
+        read(path)

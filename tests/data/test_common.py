@@ -4,12 +4,9 @@ import logging
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from yolo.data.formats.common import BadLabels, image_size, read_text, select
-from yolo.data.loaders import DefaultImageLoader
+from yolo.data.formats.common import BadLabels, read_text, select
 from yolo.errors import UserError
 
 PATHS = [Path("images/a.jpg"), Path("images/b.jpg"), Path("images/deep/c.png")]
@@ -71,29 +68,12 @@ def test_a_missing_split_file(tmp_path: Path) -> None:
         select(PATHS, tmp_path / "no.txt")
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
-@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_header_size_is_what_the_loader_delivers(tmp_path: Path, form: str, orientation: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = tmp_path / f"image.{form.lower()}"
-    Image.fromarray(np.zeros((60, 40, 3), np.uint8)).save(path, form, exif=exif)
-    assert image_size(path) == DefaultImageLoader()(path).shape[:2]
-
-
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_broken_exif_data_does_not_matter(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    path = tmp_path / "image.jpg"
-    for data in (exif.tobytes()[:20], exif.tobytes()[:9] + b"!!!!!!!!!!!", b"Exif\0\0nothing"):
-        Image.fromarray(np.zeros((60, 40, 3), np.uint8)).save(path, exif=data)
-        assert image_size(path) == DefaultImageLoader()(path).shape[:2]
-
-
-def test_image_size_of_no_image(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no such image file"):
-        image_size(tmp_path / "no.jpg")
-    (tmp_path / "text.jpg").write_text("hello")
-    with pytest.raises(UserError, match=r"text.jpg: not an image that can be read"):
-        image_size(tmp_path / "text.jpg")
+def test_select_knows_encrypted_images_by_their_plain_names(tmp_path: Path) -> None:
+    paths = [Path("images/a.jpg.enc"), Path("images/b.enc"), Path("images/c.png")]
+    split = tmp_path / "split.txt"
+    for content, expected in (("a\nb", [0, 1]), ("a.jpg\nb.png", [0, 1]), ("a.jpg.enc\nb.enc", [0, 1]), ("c", [2])):
+        split.write_text(content)
+        assert select(paths, split) == expected
+    split.write_text("a.png")
+    with pytest.raises(UserError, match=r"'a\.png' names no image"):
+        select(paths, split)

@@ -7,6 +7,7 @@ from jsonargparse.typing import SecretStr
 
 from yolo.data.keys import VARIABLE, EncryptionKey, find_key, require_key
 from yolo.errors import UserError
+from yolo.options import make_parser
 
 HEX = "00112233445566778899aabbccddeeff" * 2
 
@@ -16,6 +17,14 @@ def test_the_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert find_key(SecretStr(HEX)) == EncryptionKey(bytes.fromhex(HEX))
     assert find_key() == EncryptionKey(b"\xff" * 32)
     assert find_key(str(SecretStr(HEX))) == EncryptionKey(b"\xff" * 32), "a saved config holds a mask"
+
+
+def test_the_masked_key_of_a_saved_config_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, HEX)
+    parser = make_parser("x", "")
+    parser.add_argument("--key", type=SecretStr)
+    masked = parser.parse_args([f"--key={SecretStr('secret')}"]).key
+    assert find_key(masked) == EncryptionKey(bytes.fromhex(HEX))
 
 
 def test_no_key(monkeypatch: pytest.MonkeyPatch) -> None:

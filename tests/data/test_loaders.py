@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,11 +12,36 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from yolo.data.loaders import DefaultImageLoader, decode_image
+from tests.conftest import assert_user_error, run_yolo
+from tests.tiny_dataset import write_dataset
+from yolo.data import loaders
+from yolo.data.encrypted_loader import EncryptedImageLoader
+from yolo.data.loaders import (
+    DefaultImageLoader,
+    FastImageLoader,
+    ImageLoader,
+    TurboJPEGLoader,
+    decode_image,
+    image_size,
+    load_image,
+)
 from yolo.errors import UserError
 
 PIXELS = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (60, 40, 3), np.uint8), (15, 15), 0)
 load = DefaultImageLoader()
+LOADERS: dict[str, Callable[[], ImageLoader]] = {
+    "fast": FastImageLoader,
+    "read": lambda: FastImageLoader(use_mmap=False),
+    "turbo": TurboJPEGLoader,
+    "encrypted": EncryptedImageLoader,
+    "default": DefaultImageLoader,
+}
+
+
+@pytest.fixture(params=LOADERS)
+def loader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ImageLoader:
+    monkeypatch.setattr(loaders, "MAPPED_FROM", 10)  # small test images are mapped, too
+    return LOADERS[request.param]()
 
 
 def encoded(form: str, orientation: int = 1, **options: bool) -> bytes:
@@ -89,3 +116,206 @@ def test_is_picklable(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
     path.write_bytes(encoded("PNG"))
     assert np.array_equal(pickle.loads(pickle.dumps(load))(path), PIXELS)
+
+
+def test_every_loader_delivers_the_same_pixels_of_real_images(test_data: Path, loader: ImageLoader) -> None:
+    files = sorted((test_data / "bccd/images/val").iterdir()) + sorted((test_data / "coco128/images/train").iterdir())
+    for path in files[::5]:
+        assert np.array_equal(load_image(loader, path), load(path)), path
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_loader_turns_as_opencv_does(tmp_path: Path, loader: ImageLoader, form: str, orientation: int) -> None:
+    path = tmp_path / f"image.{form.lower()}"
+    path.write_bytes(encoded(form, orientation))
+    assert np.array_equal(load_image(loader, path), load(path))
+    assert loader.image_size(path) == load(path).shape[:2]
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "1", "P", "RGBA", "I;16"])
+def test_every_loader_reads_other_kinds_of_images(tmp_path: Path, loader: ImageLoader, mode: str) -> None:
+    form = "JPEG" if mode in ("L", "CMYK") else "PNG"
+    path = tmp_path / f"image.{form.lower()}"
+    Image.fromarray(PIXELS).convert(mode).save(path, form)
+    assert np.array_equal(load_image(loader, path), load(path))
+
+
+def test_every_loader_refuses_what_is_no_complete_image(tmp_path: Path, loader: ImageLoader) -> None:
+    path = tmp_path / "a.jpg"
+    for data in (encoded("JPEG")[:-20], encoded("JPEG")[:-2], encoded("PNG")[:300], b"", b"no image at all"):
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=re.escape(f"{path}: not a complete image")):
+            loader(path)
+    with pytest.raises(UserError, match="no such image file"):
+        loader(tmp_path / "no.jpg")
+    with pytest.raises(UserError, match="cannot be read"):
+        loader(tmp_path)
+
+
+def test_every_loader_has_the_verdict_of_opencv_on_damage(tmp_path: Path, loader: ImageLoader) -> None:
+    data, path, rng = encoded("JPEG"), tmp_path / "a.jpg", np.random.default_rng(0)
+    for _ in range(100):
+        damaged = bytearray(data)
+        damaged[rng.integers(len(data))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            expected = load(path)
+        except UserError as error:
+            with pytest.raises(UserError, match=re.escape(str(error))):
+                loader(path)
+        else:
+            assert np.array_equal(load_image(loader, path), expected)
+
+
+def test_no_descriptor_stays_open(tmp_path: Path, loader: ImageLoader) -> None:
+    good, bad = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    good.write_bytes(encoded("JPEG"))
+    bad.write_bytes(encoded("JPEG")[:-20])
+    loader(good)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(250):
+        image = loader(good)
+        with pytest.raises(UserError):
+            loader(bad)
+        assert loader.image_size(good) == np.asarray(image).shape[:2]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_every_loader_works_in_a_spawned_worker(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encoded("JPEG"))
+    ready = [make() for make in LOADERS.values()]
+    for each in ready:
+        each(path)  # as in a program that has used it before
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        images = pool.starmap(load_image, [(each, path) for each in ready])
+    assert all(np.array_equal(image, load(path)) for image in images)
+
+
+def test_large_files_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "large.bmp"
+    Image.fromarray(np.zeros((700, 600, 3), np.uint8)).save(path)
+    monkeypatch.setattr(loaders, "read_bytes", lambda path: pytest.fail("was read"))
+    assert FastImageLoader()(path).shape == (700, 600, 3)
+
+
+class Custom(ImageLoader):
+    """Delivers, or raises, what it is told to."""
+
+    def __init__(self, result: object) -> None:
+        self.result = result
+
+    def __call__(self, path: Path) -> Image.Image:
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result  # type: ignore[return-value]
+
+
+def test_a_custom_loader_delivers_arrays_or_pil_images() -> None:
+    for result in (PIXELS, Image.fromarray(PIXELS), Image.fromarray(PIXELS).convert("RGBA")):
+        assert np.array_equal(load_image(Custom(result), Path("a.jpg")), PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("result", "found"),
+    [
+        (PIXELS.astype(np.float32), "an array float32 [60, 40, 3]"),
+        (PIXELS[..., 0], "an array uint8 [60, 40]"),
+        (PIXELS.transpose(2, 0, 1), "an array uint8 [3, 60, 40]"),
+        (PIXELS[:0], "an array uint8 [0, 40, 3]"),
+        (None, "NoneType"),
+        (b"bytes", "bytes"),
+        (PIXELS.tolist(), "list"),
+        (Path("b.jpg"), "pathlib.PosixPath"),
+    ],
+)
+def test_a_custom_loader_that_delivers_something_else(result: object, found: str) -> None:
+    expected = f"a.jpg: Custom delivers {found}, expected uint8 [height, width, 3] or a PIL image"
+    with pytest.raises(UserError, match=f"^{re.escape(expected)}$"):
+        load_image(Custom(result), Path("a.jpg"))
+
+
+def test_a_custom_loader_that_raises() -> None:
+    mistake = KeyError("bucket\nname")
+    with pytest.raises(UserError, match=r"^a\.jpg: Custom raises KeyError \('bucket\\nname'\)$") as raised:
+        load_image(Custom(mistake), Path("a.jpg"))
+    assert raised.value.__cause__ is mistake
+    with pytest.raises(UserError, match=r"^x\.jpg: mine$"):
+        load_image(Custom(UserError("x.jpg: mine")), Path("a.jpg"))
+    with pytest.raises(MemoryError):
+        load_image(Custom(MemoryError()), Path("a.jpg"))
+
+
+def test_a_pil_image_that_is_no_more_open(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded("PNG"))
+    with Image.open(path) as image:
+        pass
+    with pytest.raises(UserError, match=r"a\.png: Custom raises AssertionError$"):
+        load_image(Custom(image), path)
+
+
+def test_the_size_for_a_loader_of_other_files() -> None:
+    assert Custom(PIXELS).image_size(Path("a.cloud")) == (60, 40)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_header_size_is_what_the_loader_delivers(tmp_path: Path, form: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"image.{form.lower()}"
+    Image.fromarray(np.zeros((60, 40, 3), np.uint8)).save(path, form, exif=exif)
+    assert image_size(path) == DefaultImageLoader()(path).shape[:2]
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_broken_exif_data_does_not_matter(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "image.jpg"
+    for data in (exif.tobytes()[:20], exif.tobytes()[:9] + b"!!!!!!!!!!!", b"Exif\0\0nothing"):
+        Image.fromarray(np.zeros((60, 40, 3), np.uint8)).save(path, exif=data)
+        assert image_size(path) == DefaultImageLoader()(path).shape[:2]
+
+
+def test_image_size_of_no_image(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such image file"):
+        image_size(tmp_path / "no.jpg")
+    (tmp_path / "text.jpg").write_text("hello")
+    with pytest.raises(UserError, match=r"text.jpg: not an image that can be read"):
+        image_size(tmp_path / "text.jpg")
+
+
+OWN = """
+import numpy as np
+from PIL import Image
+from yolo.data.loaders import ImageLoader
+
+class Bucket(ImageLoader):
+    def __init__(self, fail: str = ""):
+        self.fail = fail
+
+    def __call__(self, path):
+        if self.fail and path.name == "1.jpg":
+            raise ConnectionError(self.fail)
+        with Image.open(path) as image:
+            return image.convert("RGB")
+"""
+
+
+def test_a_custom_loader_by_class_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dataset(tmp_path / "data")
+    (tmp_path / "own_loader.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    fit = [
+        "fit", "--config=default", "--model.model_config=tests.models.test_checkpoint.TinyNetwork",
+        "--data.format=yolo", "--data.root=data", "--model.image_size=64", "--trainer.max_epochs=1",
+        "--data.batch_size=2", "--data.num_workers=1", "--trainer.accelerator=cpu",
+        "--data.image_loader=own_loader.Bucket",
+    ]  # fmt: skip
+    done = run_yolo(*fit, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run_yolo(*fit, "--data.image_loader.init_args.fail=no net", cwd=tmp_path)
+    assert_user_error(done, "data/images/", "1.jpg: Bucket raises ConnectionError (no net)")

@@ -6,10 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jsonargparse.typing import SecretStr
 
 from yolo.data.annotations import AnnotatedSet
+from yolo.data.encrypted_file import ImageCipher
+from yolo.data.encrypted_loader import EncryptedImageLoader
 from yolo.data.formats.coco import read_coco
 from yolo.data.formats.yolo import read_yolo
+from yolo.data.keys import EncryptionKey
+from yolo.data.loaders import DefaultImageLoader, ImageLoader
 from yolo.data.options import BadLabelPolicy
 from yolo.errors import UserError
 
@@ -17,9 +22,13 @@ MakeDataset = Callable[..., Path]
 
 
 def read(
-    root: Path, images: str | None = None, labels: str | None = None, policy: BadLabelPolicy = "error"
+    root: Path,
+    images: str | None = None,
+    labels: str | None = None,
+    policy: BadLabelPolicy = "error",
+    loader: ImageLoader = DefaultImageLoader(),  # noqa: B008 (has no state)
 ) -> AnnotatedSet:
-    return read_yolo(root, "train", images, labels, None, policy)
+    return read_yolo(root, "train", images, labels, None, policy, loader)
 
 
 def test_reads_boxes_in_pixels(yolo: MakeDataset) -> None:
@@ -176,7 +185,7 @@ def test_a_wrong_list_is_a_sentence(yolo: MakeDataset, content: str, expected: s
 def test_split_file(yolo: MakeDataset) -> None:
     root = yolo()
     (root / "split.txt").write_text("b\nc.jpg")
-    found = read_yolo(root, "train", None, None, root / "split.txt", "error")
+    found = read_yolo(root, "train", None, None, root / "split.txt", "error", DefaultImageLoader())
     assert [image.path.name for image in found.images] == ["b.PNG", "c.jpg"]
 
 
@@ -227,7 +236,7 @@ def test_an_image_that_is_none(yolo: MakeDataset) -> None:
 def test_bccd_says_the_same_in_both_formats(test_data: Path, split: str) -> None:
     root = test_data / "bccd"
     coco = read_coco(root / f"images/{split}", root / f"annotations/{split}.json", None, "error")
-    yolo = read_yolo(root, split, None, None, None, "error")  # type: ignore[arg-type]
+    yolo = read_yolo(root, split, None, None, None, "error", DefaultImageLoader())  # type: ignore[arg-type]
     assert yolo.class_names == coco.class_names
     assert len(yolo.images) == len(coco.images)
     by_name = {image.path: image for image in coco.images}
@@ -243,3 +252,42 @@ def test_coco128_loads_with_defaults(test_data: Path) -> None:
     found = read(test_data / "coco128")
     assert (len(found.images), sum(len(image.boxes) for image in found.images)) == (128, 929)
     assert len(found.class_names) == 80
+
+
+def encrypt(path: Path, name: str) -> None:
+    path.with_name(name).write_bytes(ImageCipher(EncryptionKey(b"k" * 32)).encrypt(path.read_bytes()))
+    path.unlink()
+
+
+def test_encrypted_images(yolo: MakeDataset) -> None:
+    root = yolo()
+    loader = EncryptedImageLoader(encryption_key=SecretStr(b"k".hex() * 32))
+    plain = read(root)
+    images = root / "images/train"
+    (root / "list.txt").write_text("images/train/a.jpg\nimages/train/b.PNG\nimages/train/c.jpg\n")
+    encrypt(images / "a.jpg", "a.jpg.enc")
+    encrypt(images / "b.PNG", "b.enc")
+    (images / "c.jpg.enc").write_bytes(b"a twin, never read")
+    for place in (None, "list.txt"):
+        found = read(root, place, loader=loader)
+        assert [image.path.name for image in found.images] == ["a.jpg.enc", "b.enc", "c.jpg"]
+        assert [image.size for image in found.images] == [image.size for image in plain.images]
+        assert all(map(np.array_equal, [i.boxes for i in found.images], [i.boxes for i in plain.images]))
+    (root / "split.txt").write_text("a.jpg\nb")
+    chosen = read_yolo(root, "train", None, None, root / "split.txt", "error", loader)
+    assert [image.path.name for image in chosen.images] == ["a.jpg.enc", "b.enc"]
+    assert [image.path.name for image in read(root).images] == ["c.jpg"]
+
+
+def test_encrypted_images_without_their_loader(yolo: MakeDataset) -> None:
+    root = yolo()
+    (root / "list.txt").write_text("images/train/a.jpg\n")
+    for path in sorted((root / "images/train").iterdir()):
+        encrypt(path, f"{path.name}.enc")
+    hint = (
+        r"; {} encrypted \(\.enc\): read them by data\.image_loader=yolo\.data\.encrypted_loader\.EncryptedImageLoader"
+    )
+    with pytest.raises(UserError, match="train: no images, expected files ending in .*" + hint.format(3)):
+        read(root)
+    with pytest.raises(UserError, match=r"list\.txt:1: no such image 'images/train/a\.jpg'.*" + hint.format(1)):
+        read(root, "list.txt")

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 
-from yolo.evaluation.draw import class_colour, contact_sheet, draw_boxes
+from yolo.evaluation.draw import class_colour, contact_sheet, draw_boxes, fit_boxes, save_jpeg
 
 
 def test_box_edges_are_drawn_in_the_colour_of_the_class() -> None:
@@ -34,3 +37,15 @@ def test_contact_sheet() -> None:
     assert sheet.shape == (64, 64, 3)
     assert tuple(sheet[16, 16]) == (255, 0, 0)
     assert tuple(sheet[48, 48]) == (255, 255, 255)
+
+
+def test_boxes_shrink_with_their_image() -> None:
+    image, boxes = fit_boxes(np.zeros((100, 200, 3), np.uint8), np.array([[20, 10, 200, 100]], np.float32), 50)
+    assert image.shape == (25, 50, 3)
+    assert boxes.tolist() == [[5, 2.5, 50, 25]]
+
+
+def test_jpeg_is_rgb_and_whole(tmp_path: Path) -> None:
+    save_jpeg(np.full((16, 16, 3), (200, 30, 10), np.uint8), tmp_path / "a.jpg")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+    assert np.abs(cv2.imread(str(tmp_path / "a.jpg"))[8, 8].astype(int) - (10, 30, 200)).max() < 6

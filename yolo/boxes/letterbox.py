@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
+
+if TYPE_CHECKING:  # the options of the data need this file, and their parsing needs no torch
+    import torch
 
 LetterboxMode = Literal["center", "corner"]
-BoxArray = TypeVar("BoxArray", npt.NDArray[Any], torch.Tensor)
+BoxArray = TypeVar("BoxArray", npt.NDArray[Any], "torch.Tensor")
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,6 @@ class Letterbox:
         """Scale and offset of x, y, x, y in the array type, dtype and device of `boxes`."""
         y, x = (new / old for new, old in zip(self.size, self.source, strict=True))
         top, left = self.offset
-        if isinstance(boxes, torch.Tensor):
+        if not isinstance(boxes, np.ndarray):
             return boxes.new_tensor([x, y, x, y]), boxes.new_tensor([left, top, left, top])
         return np.array([x, y, x, y], boxes.dtype), np.array([left, top, left, top], boxes.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ class PredictOptions:
     checkpoint: Path
     """Checkpoint written by `yolo fit`."""
     source: Path
-    """Image, or folder of images."""
+    """Image, or folder of images; encrypted ones (.enc) are read by the key in YOLO_ENCRYPTION_KEY."""
     output: Path = Path("results")
     """Folder for the drawn images and predictions.json."""
     conf: float | None = None
@@ -55,10 +55,11 @@ def predict(options: PredictOptions) -> None:
     """Detect in every image of the source. UserError names what cannot be used."""
     from rich.console import Console
 
+    from yolo.data.image_files import is_encrypted
     from yolo.detector import Detector
     from yolo.models.checkpoint import allow_network
 
-    images = list_images(options.source)
+    images = list_images(options.source, readable_suffixes())
     refuse_overwriting(images, options.output)
     allow_network(options.network)
     detector = Detector.load(options.checkpoint, device=options.device, image_size=options.size)
@@ -71,33 +72,55 @@ def predict(options: PredictOptions) -> None:
         console.print(f"{path}: {', '.join(f'{n} {name}' for name, n in counts.items()) or 'nothing found'}")
         entries.append({"path": str(path), "size": list(found.size), "detections": found.to_dicts()})
         if options.draw:
-            write_image(options.output / path.name, found)
+            write_image(options.output / drawn_name(path), found)
     if options.save_json:
         target = options.output / "predictions.json"
         temporary = target.with_suffix(".tmp")
         temporary.write_text(json.dumps(entries, indent=1))
         temporary.replace(target)
     console.print(f"{len(images)} images, results in {options.output}")
+    if options.draw and any(map(is_encrypted, images)):
+        console.print("the drawn copies of encrypted images are not encrypted; --no-draw writes none")
 
 
-def list_images(source: Path) -> list[Path]:
-    """The image `source` is, or those in the folder `source` is. UserError when there is none."""
-    from yolo.data.loaders import IMAGE_SUFFIXES
+def list_images(source: Path, suffixes: Collection[str]) -> list[Path]:
+    """The image `source` is, or those in the folder `source` is, by suffix. UserError when there is none."""
+    from yolo.data.image_files import is_encrypted, without_twins
 
     if source.is_file():
         return [source]
     if not source.is_dir():
         raise UserError(f"{source}: no such image or folder")
-    images = sorted(path for path in source.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(path for path in source.iterdir() if not path.name.startswith("."))
+    images = without_twins(path for path in files if path.suffix.lower() in suffixes)
     if not images:
-        raise UserError(f"{source}: no images in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+        encrypted = sum(map(is_encrypted, files))
+        hint = f"; {encrypted} encrypted (.enc): set YOLO_ENCRYPTION_KEY to read them" if encrypted else ""
+        raise UserError(f"{source}: no images in this folder (looked for {', '.join(sorted(suffixes))}){hint}")
     return images
+
+
+def readable_suffixes() -> frozenset[str]:
+    """Of the images that a folder is searched for: encrypted ones too when the key is there."""
+    from yolo.data.encrypted_loader import EncryptedImageLoader
+    from yolo.data.image_files import IMAGE_SUFFIXES
+    from yolo.data.keys import find_key
+
+    return EncryptedImageLoader.suffixes if find_key() else IMAGE_SUFFIXES
+
+
+def drawn_name(path: Path) -> str:
+    """What the drawn copy of an image is called; it is not encrypted."""
+    from yolo.data.image_files import IMAGE_SUFFIXES, plain_name
+
+    name = plain_name(path)
+    return name if name == path.name or Path(name).suffix.lower() in IMAGE_SUFFIXES else f"{name}.jpg"
 
 
 def refuse_overwriting(images: Sequence[Path], output: Path) -> None:
     """UserError when a drawn image would land on the image it was drawn from."""
     for path in images:
-        target = output / path.name
+        target = output / drawn_name(path)
         if target.exists() and target.samefile(path):
             raise UserError(f"{target}: --output is the folder of the source, drawn images would overwrite it")
 

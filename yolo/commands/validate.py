@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser as PlainParser
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import yaml
-
+from yolo.commands.data_config import add_data_options, parse_with_data
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions
 from yolo.errors import UserError
 from yolo.models.checkpoint import CARD_KEY, allow_network, read_checkpoint
 from yolo.options import add_options, make_parser
-from yolo.shipped_configs import resolve_configs
 
 DEVICES = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 
@@ -34,8 +32,6 @@ class ValidateOptions:
 
     checkpoint: Path
     """Checkpoint written by `yolo fit`."""
-    config: Path | None = None
-    """Config of a run, whose data section replaces the checkpoint's."""
     conf: float | None = None
     """Lowest score of a detection that enters the metrics."""
     iou: float | None = None
@@ -73,29 +69,20 @@ def parse(arguments: Sequence[str]) -> tuple[ValidateOptions, DataOptions, Image
 
     What is not given comes from `--config`, then from the checkpoint.
     """
-    arguments = resolve_configs(arguments)
     parser = make_parser("validate", (ValidateOptions.__doc__ or "").strip())
     add_options(parser, ValidateOptions)
-    parser.add_class_arguments(DataOptions, "data", instantiate=False)
-    parser.add_argument(
-        "--data.image_loader", type=ImageLoader | None, default=None, help="Reads images; null for the usual loader."
-    )
+    add_data_options(parser)
     early = PlainParser(add_help=False, allow_abbrev=False)
     early.add_argument("--checkpoint")
-    early.add_argument("--config")
     known, _ = early.parse_known_args(arguments)
+    stored: dict[str, Any] = {}
     if known.checkpoint:
         stored = read_checkpoint(known.checkpoint)[CARD_KEY]["config"]["data"]
         given = {item.partition("=")[0] for item in arguments}
-        if given & {"--config", "--data.root", "--data.format"}:  # another dataset: these mean nothing in it
+        if given & {"--config", "-c", "--data.root", "--data.format"}:  # another dataset: these mean nothing in it
             stored = {name: value for name, value in stored.items() if name not in SPLIT_OPTIONS}
-        parser.set_defaults(_prefixed(stored))
-    if known.config:
-        parser.set_defaults(_prefixed(_data_section(Path(known.config))))
-    parsed = parser.instantiate_classes(parser.parse_args(arguments)).as_dict()
-    values = parsed.pop("data")
-    loader = values.pop("image_loader")
-    return ValidateOptions(**parsed), DataOptions(**values), loader
+    parsed, data, loader, _ = parse_with_data(parser, arguments, stored)
+    return ValidateOptions(**parsed), data, loader
 
 
 def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | None = None) -> dict[str, float]:
@@ -103,6 +90,7 @@ def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | 
     from lightning.pytorch import Trainer
 
     from yolo.data.datamodule import YOLODataModule
+    from yolo.data.source import loader_of_run
     from yolo.lightning_output import options_at_fault, quiet
     from yolo.memory import memory_at_fault, validation_settings
     from yolo.size import as_size
@@ -122,9 +110,9 @@ def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | 
     module = YOLOModule.from_checkpoint(options.checkpoint, **given)
     assert module.card is not None
     trained = module.card.config["trainer"]
+    if loader is None and data.format != "shapes":
+        loader = loader_of_run(trained["image_loader"])
     datamodule = YOLODataModule(image_size=module.image_size, image_loader=loader, seed=trained["seed"], **asdict(data))
-    if loader is None and not trained["image_loader"].startswith("yolo."):
-        raise UserError(f"trained with {trained['image_loader']}: name a loader by --data.image_loader")
     if options.device not in DEVICES:
         raise UserError(f"--device is {options.device!r}, expected one of {', '.join(DEVICES)}")
     with options_at_fault():
@@ -143,24 +131,3 @@ def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | 
         trainer.validate(module, datamodule=datamodule, verbose=False)
     assert module.metrics is not None
     return module.metrics.as_dict()
-
-
-def _data_section(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise UserError(f"{path}: no such config file")
-    try:
-        config = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    section = config.get("data") if isinstance(config, dict) else None
-    if not isinstance(section, dict):
-        raise UserError(f"{path}: expected a mapping with a section `data`")
-    known = {item.name for item in fields(DataOptions)} | {"image_loader", "image_size", "seed"}
-    unknown = sorted(set(section) - known)
-    if unknown:
-        raise UserError(f"{path}: unknown option data.{unknown[0]}")
-    return {name: value for name, value in section.items() if name not in ("image_size", "seed")}
-
-
-def _prefixed(section: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"data.{name}": value for name, value in section.items()}

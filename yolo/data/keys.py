@@ -6,9 +6,13 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from jsonargparse.typing import SecretStr
+from jsonargparse.typing import SecretStr as SecretStr
+from jsonargparse.typing import register_type
 
 from yolo.errors import UserError
+
+# jsonargparse would refuse the mask that stands for a key in a saved config, and with it to resume from that config.
+register_type(SecretStr, deserializer=SecretStr)
 
 VARIABLE = "YOLO_ENCRYPTION_KEY"
 _DIGITS = 64

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from jsonargparse.typing import SecretStr
-
 from yolo.boxes.letterbox import LetterboxMode
+from yolo.data.keys import SecretStr
 from yolo.errors import require_ranges
 
 BadLabelPolicy = Literal["error", "skip"]

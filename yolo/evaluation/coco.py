@@ -72,17 +72,7 @@ class CocoEvaluation:
         self.ground_truth = ground_truth
         self.detections = detections
         ids = np.asarray(category_ids, np.int64)
-        categories = [{"id": int(i), "name": str(i)} for i in ids]
-        images = [dict(image) for image in ground_truth.images]
-        truth = hotcoco.COCO.from_arrays(
-            images,
-            categories,
-            ground_truth.image_ids,
-            ids[ground_truth.classes],
-            _xyxy_to_corner_size(ground_truth.boxes),
-            area=ground_truth.areas,
-            iscrowd=ground_truth.crowd.astype(np.int64),
-        )
+        truth = _truth(ground_truth, ids)
         # [N, 7] rows become detections with the ids 1..N, so that matches can be read back by row.
         rows = np.column_stack(
             [
@@ -132,6 +122,38 @@ class CocoEvaluation:
         rows = np.fromiter(status.keys(), np.int64, len(status)) - 1
         verdict[rows] = np.fromiter((value == "tp" for value in status.values()), np.int64, len(status))
         return verdict
+
+
+def dataset_health(ground_truth: GroundTruth, category_ids: Sequence[int]) -> list[tuple[str, Ints, str]]:
+    """What hotcoco's health check sees in annotations.
+
+    Returns:
+        For each kind of fault hotcoco's name of it, the annotations that have it (rows of `ground_truth`; numbers of
+        classes when the name ends in `_instance_category`), and hotcoco's sentence.
+    """
+    ids = np.asarray(category_ids, np.int64)
+    report = _truth(ground_truth, ids).healthcheck()
+    number = {int(category): position for position, category in enumerate(ids)}
+    found = []
+    for entry in (*report["errors"], *report["warnings"]):
+        code, affected = entry["code"], entry["affected_ids"]
+        of_classes = code.endswith("_instance_category")
+        rows = [number[i] for i in affected] if of_classes else [i - 1 for i in affected]  # annotations count from 1
+        found.append((code, np.array(rows, np.int64), entry["message"]))
+    return found
+
+
+def _truth(ground_truth: GroundTruth, category_ids: Ints) -> hotcoco.COCO:
+    """hotcoco's index of annotations, whose ids are 1..M in the order of the rows."""
+    return hotcoco.COCO.from_arrays(
+        [dict(image) for image in ground_truth.images],
+        [{"id": int(i), "name": str(i)} for i in category_ids],
+        ground_truth.image_ids,
+        category_ids[ground_truth.classes],
+        _xyxy_to_corner_size(ground_truth.boxes),
+        area=ground_truth.areas,
+        iscrowd=ground_truth.crowd.astype(np.int64),
+    )
 
 
 def _xyxy_to_corner_size(boxes: Floats) -> Floats:

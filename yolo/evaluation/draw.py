@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from yolo.whole_file import whole_file
 
 Image = NDArray[np.uint8]
 
@@ -70,3 +73,28 @@ def contact_sheet(images: Sequence[Image], columns: int, tile: int) -> Image:
         fitted = Letterbox(image.shape[:2], (tile, tile)).apply(image, pad_value=255)
         sheet[y * tile : (y + 1) * tile, x * tile : (x + 1) * tile] = fitted
     return sheet
+
+
+def fit_boxes(image: Image, boxes: NDArray[np.floating], side: int) -> tuple[Image, NDArray[np.floating]]:
+    """An image whose longer side is `side` pixels, and its boxes [N, 4] xyxy there.
+
+    Made before boxes are drawn, so that lines and texts keep their width on a contact sheet.
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    new_width, new_height = max(round(width * scale), 1), max(round(height * scale), 1)
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    resized = np.asarray(cv2.resize(image, (new_width, new_height), interpolation=method), np.uint8)
+    factors = np.array([new_width / width, new_height / height] * 2, np.float32)
+    return resized, boxes * factors
+
+
+def save_jpeg(image: Image, path: Path) -> None:
+    """Write an RGB image [H, W, 3] to `path`, which is there only when complete."""
+    import cv2
+
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+    with whole_file(path) as partial:
+        partial.write_bytes(data.tobytes())

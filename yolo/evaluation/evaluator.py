@@ -60,7 +60,7 @@ class Evaluator:
         records, detections = _gather(self._records, self._detections)
         if not records:
             raise ValueError("nothing to evaluate: no image was collected")
-        evaluation = CocoEvaluation(_ground_truth(records), _columns(records, detections), self.category_ids)
+        evaluation = CocoEvaluation(ground_truth(records), _columns(records, detections), self.category_ids)
         return Metrics(evaluation, operating_point(evaluation, self.confidence))
 
 
@@ -74,7 +74,8 @@ def _gather(
     return [record for record, _ in pairs], [rows for _, rows in pairs]
 
 
-def _ground_truth(records: list[AnnotatedImage]) -> GroundTruth:
+def ground_truth(records: Sequence[AnnotatedImage]) -> GroundTruth:
+    """The annotations of images, in their order, as columns."""
     repeats = [len(record.classes) for record in records]
     return GroundTruth(
         images=[{"id": r.image_id, "height": r.size[0], "width": r.size[1]} for r in records],

@@ -12,16 +12,21 @@ import numpy as np
 
 from yolo.data.annotations import AnnotatedImage, AnnotatedSet
 from yolo.data.formats.common import BadLabels, read_text, select
+from yolo.data.image_files import ENCRYPTED_SUFFIX, IMAGE_SUFFIXES, encrypted_hint, variants
 from yolo.data.options import BadLabelPolicy
 from yolo.errors import UserError
 
 
-class _Image(NamedTuple):
+class Image(NamedTuple):
+    """An image that the file lists: where it is, its height and width."""
+
     path: Path
     size: tuple[int, int]
 
 
-class _Label(NamedTuple):
+class Label(NamedTuple):
+    """An annotation that can be used; the box is xyxy."""
+
     box: tuple[float, float, float, float]
     category: int
     crowd: bool
@@ -29,9 +34,13 @@ class _Label(NamedTuple):
 
 
 def read_coco(
-    images_dir: Path, annotation_file: Path, split_file: Path | None, on_bad_label: BadLabelPolicy
+    images_dir: Path,
+    annotation_file: Path,
+    split_file: Path | None,
+    on_bad_label: BadLabelPolicy,
+    suffixes: frozenset[str] = IMAGE_SUFFIXES,
 ) -> AnnotatedSet:
-    """Read one split.
+    """Read one split; `suffixes` are those of the files that the image loader reads.
 
     Classes are the categories in ascending order of their ids. Boxes are kept exactly as the file has them.
 
@@ -40,22 +49,26 @@ def read_coco(
     """
     if not images_dir.is_dir():
         raise UserError(f"{images_dir}: no such image folder")
-    document = _load(annotation_file)
-    names = _categories(document["categories"], annotation_file)
-    images = _images(document["images"], images_dir, annotation_file)
+    document = load_document(annotation_file)
+    names = read_categories(document["categories"], annotation_file)
+    images = read_images(document["images"], images_dir, annotation_file)
     bad = BadLabels(on_bad_label)
     labels = _labels(document["annotations"], images, names, bad, annotation_file)
     skipped = bad.report(annotation_file)
 
+    files = _Files(suffixes)
+    images = {number: image._replace(path=files.find(image.path)) for number, image in images.items()}
     ids = list(images)
     chosen = [ids[i] for i in select([image.path for image in images.values()], split_file)]
-    _require_files([images[i].path for i in chosen], annotation_file)
+    for i in chosen:
+        files.require(images[i].path, annotation_file)
     order = {category: number for number, category in enumerate(names)}
-    records = [_record(i, images[i], labels.get(i, []), order) for i in chosen]
+    records = [make_record(i, images[i], labels.get(i, []), order) for i in chosen]
     return AnnotatedSet(records, tuple(names.values()), tuple(names), skipped)
 
 
-def _load(path: Path) -> dict[str, list[Any]]:
+def load_document(path: Path) -> dict[str, list[Any]]:
+    """The lists of images, annotations and categories. UserError when the file is no COCO annotation file."""
     text = read_text(path, "COCO annotations")
     try:
         document = json.loads(text)
@@ -71,16 +84,17 @@ def _load(path: Path) -> dict[str, list[Any]]:
     return document
 
 
-def _is_integer(value: object) -> TypeGuard[int]:
+def is_integer(value: object) -> TypeGuard[int]:
+    """A whole number; `true` is none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _categories(entries: list[dict[str, Any]], path: Path) -> dict[int, str]:
+def read_categories(entries: list[dict[str, Any]], path: Path) -> dict[int, str]:
     """Category id -> name, ascending by id."""
     names: dict[int, str] = {}
     for entry in entries:
         number, name = entry.get("id"), entry.get("name")
-        if not _is_integer(number) or not isinstance(name, str):
+        if not is_integer(number) or not isinstance(name, str):
             raise UserError(f"{path}: category {entry}, expected a whole number `id` and a `name`")
         if number in names:
             raise UserError(f"{path}: two categories have the id {number}: {names[number]!r} and {name!r}")
@@ -90,36 +104,36 @@ def _categories(entries: list[dict[str, Any]], path: Path) -> dict[int, str]:
     return dict(sorted(names.items()))
 
 
-def _images(entries: list[dict[str, Any]], images_dir: Path, path: Path) -> dict[int, _Image]:
+def read_images(entries: list[dict[str, Any]], images_dir: Path, path: Path) -> dict[int, Image]:
     """Image id -> file and size, in the order of the file."""
-    images: dict[int, _Image] = {}
+    images: dict[int, Image] = {}
     for entry in entries:
         number, name, height, width = (entry.get(key) for key in ("id", "file_name", "height", "width"))
-        if not _is_integer(number) or not isinstance(name, str):
+        if not is_integer(number) or not isinstance(name, str):
             raise UserError(f"{path}: image {entry}, expected a whole number `id` and a `file_name`")
-        if not (_is_integer(height) and _is_integer(width) and height > 0 and width > 0):
+        if not (is_integer(height) and is_integer(width) and height > 0 and width > 0):
             raise UserError(f"{path}: image {number} ({name}) has width {width} and height {height}, expected pixels")
         if number in images:
             raise UserError(f"{path}: two images have the id {number}: {images[number].path.name} and {name}")
-        images[number] = _Image(images_dir / name, (height, width))
+        images[number] = Image(images_dir / name, (height, width))
     if not images:
         raise UserError(f"{path}: lists no images, expected at least one")
     return images
 
 
 def _labels(
-    entries: list[dict[str, Any]], images: dict[int, _Image], names: dict[int, str], bad: BadLabels, path: Path
-) -> dict[int, list[_Label]]:
+    entries: list[dict[str, Any]], images: dict[int, Image], names: dict[int, str], bad: BadLabels, path: Path
+) -> dict[int, list[Label]]:
     """Image id -> its labels."""
-    labels: dict[int, list[_Label]] = {}
+    labels: dict[int, list[Label]] = {}
     for entry in entries:
         where = f"{path}: annotation {entry.get('id')}"
         image_id, category = entry.get("image_id"), entry.get("category_id")
-        if not _is_integer(image_id) or image_id not in images:
+        if not is_integer(image_id) or image_id not in images:
             raise UserError(f"{where} belongs to image {image_id}, which the file does not list")
-        if not _is_integer(category) or category not in names:
+        if not is_integer(category) or category not in names:
             raise UserError(f"{where} has category {category}, which is none of the {len(names)} that the file lists")
-        label = _label(entry, images[image_id], bad, where)
+        label = read_label(entry, images[image_id], bad, where)
         if label is not None:
             labels.setdefault(image_id, []).append(label)
     return labels
@@ -129,7 +143,7 @@ def _is_finite(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _label(entry: dict[str, Any], image: _Image, bad: BadLabels, where: str) -> _Label | None:
+def read_label(entry: dict[str, Any], image: Image, bad: BadLabels, where: str) -> Label | None:
     """One label, or None for a bad one."""
     box = entry.get("bbox")
     if not isinstance(box, list) or len(box) != 4 or not all(_is_finite(value) for value in box):
@@ -151,21 +165,36 @@ def _label(entry: dict[str, Any], image: _Image, bad: BadLabels, where: str) -> 
     if not _is_finite(area) or area < 0:
         bad.add("malformed areas", f"{where} has area {area}, expected a number of square pixels")
         return None
-    return _Label((x, y, x + width, y + height), entry["category_id"], bool(entry.get("iscrowd", 0)), area)
+    return Label((x, y, x + width, y + height), entry["category_id"], bool(entry.get("iscrowd", 0)), area)
 
 
-def _require_files(paths: list[Path], annotation_file: Path) -> None:
-    """Every file must exist; each folder is listed once, which is far quicker than asking for every file."""
-    listings: dict[Path, set[str]] = {}
-    for path in paths:
+class _Files:
+    """Which files there are; each folder is listed once, which is far quicker than asking for every file."""
+
+    def __init__(self, suffixes: frozenset[str]) -> None:
+        self.suffixes = suffixes
+        self._listings: dict[Path, set[str]] = {}
+
+    def _exists(self, path: Path) -> bool:
         folder = path.parent
-        if folder not in listings:
-            listings[folder] = set(os.listdir(folder)) if folder.is_dir() else set()  # noqa: PTH208 (names only)
-        if path.name not in listings[folder]:
-            raise UserError(f"{path}: no such image file, but {annotation_file} lists it")
+        if folder not in self._listings:
+            self._listings[folder] = set(os.listdir(folder)) if folder.is_dir() else set()  # noqa: PTH208 (names only)
+        return path.name in self._listings[folder]
+
+    def find(self, path: Path) -> Path:
+        """The file itself, else an encrypted one of its name if the loader reads those, else `path`."""
+        if self._exists(path):
+            return path
+        return next(filter(self._exists, variants(path, self.suffixes)), path)
+
+    def require(self, path: Path, annotation_file: Path) -> None:
+        if not self._exists(path):
+            hint = encrypted_hint(sum(map(self._exists, variants(path, {ENCRYPTED_SUFFIX}))))
+            raise UserError(f"{path}: no such image file, but {annotation_file} lists it{hint}")
 
 
-def _record(image_id: int, image: _Image, labels: list[_Label], order: dict[int, int]) -> AnnotatedImage:
+def make_record(image_id: int, image: Image, labels: list[Label], order: dict[int, int]) -> AnnotatedImage:
+    """The record of an image; `order` gives each category its class number."""
     return AnnotatedImage(
         path=image.path,
         image_id=image_id,

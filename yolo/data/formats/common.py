@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from yolo.data.image_files import names_of
 from yolo.data.options import BadLabelPolicy
 from yolo.errors import UserError
 
@@ -56,10 +57,10 @@ def select(paths: Sequence[Path], split_file: Path | None) -> list[int]:
         return list(range(len(paths)))
     lines = read_text(split_file, "a list of image names").splitlines()
     wanted = {Path(line.strip()).name for line in lines if line.strip()}
-    chosen = [i for i, path in enumerate(paths) if path.name in wanted or path.stem in wanted]
-    unknown = wanted - {paths[i].name for i in chosen} - {paths[i].stem for i in chosen}
+    names = [names_of(path) & wanted for path in paths]
+    unknown = wanted.difference(*names)
     if unknown:
         raise UserError(f"{split_file}: {min(unknown)!r} names no image of the dataset ({len(unknown)} such lines)")
-    if not chosen:
+    if not wanted:
         raise UserError(f"{split_file}: names no image, expected one image name per line")
-    return chosen
+    return [i for i, found in enumerate(names) if found]

@@ -14,6 +14,7 @@ import yaml
 
 from yolo.data.annotations import AnnotatedImage, AnnotatedSet
 from yolo.data.formats.common import BadLabels, read_text, select
+from yolo.data.image_files import ENCRYPTED_SUFFIX, encrypted_hint, image_stem, is_encrypted, variants, without_twins
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import BadLabelPolicy, Split
 from yolo.errors import UserError
@@ -47,12 +48,15 @@ def read_yolo(
     Raises:
         UserError: A file is missing or malformed, or a label is bad.
     """
-    config = _config(root)
-    names = _class_names(root, config)
-    location = _location(root, split, images, config)
-    paths = _listed_images(location, root) if location.is_file() else _folder_images(location, loader.suffixes)
+    config = read_config(root)
+    names = class_names(root, config)
+    location = find_location(root, split, images, config)
+    if location.is_file():
+        paths = listed_images(location, root, loader.suffixes)
+    else:
+        paths = folder_images(location, loader.suffixes)
     paths = [paths[i] for i in select(paths, split_file)]
-    label_files = [_label_file(path, location, root / labels if labels else None) for path in paths]
+    label_files = [label_file_of(path, location, root / labels if labels else None) for path in paths]
     _require_labels(label_files, location)
     with ThreadPoolExecutor() as pool:
         sizes = list(pool.map(loader.image_size, paths))
@@ -64,7 +68,8 @@ def read_yolo(
     return AnnotatedSet(records, names, tuple(range(len(names))), bad.report(location))
 
 
-def _config(root: Path) -> dict[str, Any]:
+def read_config(root: Path) -> dict[str, Any]:
+    """data.yaml, empty when there is none. UserError when it is no mapping."""
     path = root / "data.yaml"
     if not path.exists():
         return {}
@@ -77,7 +82,7 @@ def _config(root: Path) -> dict[str, Any]:
     return config
 
 
-def _class_names(root: Path, config: dict[str, Any]) -> tuple[str, ...]:
+def class_names(root: Path, config: dict[str, Any]) -> tuple[str, ...]:
     """From `names` of data.yaml (list or dict), else from classes.txt."""
     path = root / "data.yaml"
     if not config:
@@ -104,7 +109,7 @@ def _names_from_text(path: Path, missing: Path) -> tuple[str, ...]:
     return names
 
 
-def _location(root: Path, split: Split, images: str | None, config: dict[str, Any]) -> Path:
+def find_location(root: Path, split: Split, images: str | None, config: dict[str, Any]) -> Path:
     """The folder or list file of the split's images."""
     base, entry = root, images
     if images is None and split in config:
@@ -121,43 +126,47 @@ def _location(root: Path, split: Split, images: str | None, config: dict[str, An
     return location
 
 
-def _folder_images(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+def folder_images(folder: Path, suffixes: frozenset[str]) -> list[Path]:
     """All images below a folder, sorted; hidden files are left out."""
-    paths = [
-        Path(parent) / name
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if Path(name).suffix.lower() in suffixes and not name.startswith(".")
-    ]
+    files = [Path(parent) / name for parent, _, names in os.walk(folder) for name in names if not name.startswith(".")]
+    paths = without_twins(path for path in files if path.suffix.lower() in suffixes)
     if not paths:
-        raise UserError(f"{folder}: no images, expected files ending in {', '.join(sorted(suffixes))}")
+        hint = encrypted_hint(sum(map(is_encrypted, files)))
+        raise UserError(f"{folder}: no images, expected files ending in {', '.join(sorted(suffixes))}{hint}")
     return sorted(paths)
 
 
-def _listed_images(list_file: Path, root: Path) -> list[Path]:
+def listed_images(list_file: Path, root: Path, suffixes: frozenset[str]) -> list[Path]:
     """The images named in a list, sorted; paths are relative to the list or to the dataset."""
     paths = set()
     for number, line in enumerate(read_text(list_file, "a list of image paths").splitlines(), start=1):
         if not (name := line.strip()):
             continue
-        path = next((base / name for base in (list_file.parent, root) if (base / name).is_file()), None)
+        places = [base / name for base in (list_file.parent, root)]
+        path = next((found for place in places for found in variants(place, suffixes) if found.is_file()), None)
         if path is None:
-            raise UserError(f"{list_file}:{number}: no such image {name!r}, neither beside the list nor in {root}")
+            hint = encrypted_hint(
+                sum(p.is_file() for p in {p for q in places for p in variants(q, {ENCRYPTED_SUFFIX})})
+            )
+            raise UserError(
+                f"{list_file}:{number}: no such image {name!r}, neither beside the list nor in {root}{hint}"
+            )
         paths.add(path)
     if not paths:
         raise UserError(f"{list_file}: names no image, expected one path per line")
     return sorted(paths)
 
 
-def _label_file(image: Path, location: Path, labels: Path | None) -> Path:
+def label_file_of(image: Path, location: Path, labels: Path | None) -> Path:
     """Where the labels of an image are: same name in `labels`, else `images` in its path replaced by `labels`."""
+    name = f"{image_stem(image)}.txt"
     if labels is not None:
         relative = image.relative_to(location) if location.is_dir() else Path(image.name)
-        return (labels / relative).with_suffix(".txt")
+        return labels / relative.with_name(name)
     folders = list(image.parent.parts)
     if "images" in folders:
         folders[len(folders) - 1 - folders[::-1].index("images")] = "labels"
-    return Path(*folders, image.name).with_suffix(".txt")
+    return Path(*folders, name)
 
 
 def _require_labels(label_files: list[Path], location: Path) -> None:
@@ -175,7 +184,7 @@ def _record(
     lines = read_text(label_file, "YOLO labels").splitlines() if label_file.is_file() else []
     rows = []
     for line_number, line in enumerate(lines, start=1):
-        if line.strip() and (row := _parse(line, f"{label_file}:{line_number}", names, bad)) is not None:
+        if line.strip() and (row := parse_line(line, f"{label_file}:{line_number}", names, bad)) is not None:
             rows.append(row)
     table = np.array(rows, np.float64).reshape(-1, 5)
     height, width = size
@@ -191,7 +200,7 @@ def _record(
     )
 
 
-def _parse(line: str, where: str, names: tuple[str, ...], bad: BadLabels) -> list[float] | None:
+def parse_line(line: str, where: str, names: tuple[str, ...], bad: BadLabels) -> list[float] | None:
     """One line to [class, x1, y1, x2, y2] in 0..1, or None for a bad one; a polygon becomes the box around it."""
     quoted = repr(line.strip() if len(line) <= 80 else line.strip()[:77] + "...")
     try:

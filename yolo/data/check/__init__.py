@@ -1,0 +1,1 @@
+"""Looking for faults in a dataset: every file of it, and beyond the first fault."""

@@ -1,0 +1,30 @@
+"""How many worker processes the system's limit of open files allows."""
+
+from __future__ import annotations
+
+import logging
+
+logger = logging.getLogger(__name__)
+
+# Descriptors in the main process (pipes, queues, batches in shared memory): 6 to 7 were measured for a worker, and the
+# training and the validation data have as many workers each.
+FILES_PER_WORKER = 15
+_RESERVED = 500  # the rest of the program
+_ROOMY = 1000  # what the limit that we recommend leaves for it
+
+
+def usable_workers(num_workers: int) -> int:
+    """`num_workers`, or as many as the soft limit of open files allows, with a warning that names the limit needed."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return num_workers
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max((limit - _RESERVED) // FILES_PER_WORKER, 1)
+    if limit == resource.RLIM_INFINITY or num_workers <= most:
+        return num_workers
+    logger.warning(
+        "reducing num_workers: %d -> %d (ulimit -n = %d); for %d workers: ulimit -n %d",
+        *(num_workers, most, limit, num_workers, num_workers * FILES_PER_WORKER + _ROOMY),
+    )
+    return most
