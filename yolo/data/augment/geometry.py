@@ -6,6 +6,8 @@ Matrices are float64 [3, 3] and act on column vectors (x, y, 1). Boxes are xyxy.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +52,40 @@ def tilt(x: float, y: float) -> Matrix:
     return np.array([[1, 0, 0], [0, 1, 0], [x, y, 1]], np.float64)
 
 
+def mirroring(left_right: bool, up_down: bool, size: tuple[int, int]) -> Matrix:
+    """Flip a picture of `size` (h, w)."""
+    x, y = (-1 if left_right else 1), (-1 if up_down else 1)
+    return np.array([[x, 0, size[1] if left_right else 0], [0, y, size[0] if up_down else 0], [0, 0, 1]], np.float64)
+
+
+class WarpOptions(Protocol):
+    """The largest changes of shape, of a whole sample or of one object."""
+
+    @property
+    def degrees(self) -> float: ...  # noqa: D102
+    @property
+    def scale(self) -> float: ...  # noqa: D102
+    @property
+    def shear(self) -> float: ...  # noqa: D102
+    @property
+    def perspective(self) -> float: ...  # noqa: D102
+
+
+def warping(draws: Sequence[float], options: WarpOptions, extent: tuple[float, float]) -> Matrix:
+    """Perspective, rotation, shear of something of `extent` (h, w) around the origin.
+
+    `draws`: five numbers in -1..1 (two for perspective, the angle, two for shear).
+    """
+    px, py, angle, shear_x, shear_y = draws
+    strength = min(options.perspective, (1 - _MIN_DEPTH) / (extent[0] / 2 + extent[1] / 2))
+    matrix: Matrix = (
+        shearing(shear_x * options.shear, shear_y * options.shear)
+        @ rotation(angle * options.degrees)
+        @ tilt(px * strength, py * strength)
+    )
+    return matrix
+
+
 def random_transform(
     rng: np.random.Generator, options: AugmentOptions, canvas: tuple[int, int], size: tuple[int, int]
 ) -> Matrix:
@@ -58,16 +94,12 @@ def random_transform(
     The number of draws does not depend on the options, so that turning one off leaves the others' values alone.
     """
     px, py, angle, zoom, shear_x, shear_y, shift_x, shift_y = rng.uniform(-1, 1, 8).tolist()
-    half_h, half_w = canvas[0] / 2, canvas[1] / 2
-    strength = min(options.perspective, (1 - _MIN_DEPTH) / (half_w + half_h))
     factor = 1 + zoom * options.scale
     matrix: Matrix = (
         translation((0.5 + shift_x * options.translate) * size[1], (0.5 + shift_y * options.translate) * size[0])
-        @ shearing(shear_x * options.shear, shear_y * options.shear)
         @ scaling(factor, factor)
-        @ rotation(angle * options.degrees)
-        @ tilt(px * strength, py * strength)
-        @ translation(-half_w, -half_h)
+        @ warping((px, py, angle, shear_x, shear_y), options, canvas)
+        @ translation(-canvas[1] / 2, -canvas[0] / 2)
     )
     return matrix
 
