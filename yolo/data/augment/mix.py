@@ -38,7 +38,7 @@ def cover(canvas: Canvas, rectangle: Rectangle) -> None:
 def uncovered(
     boxes: NDArray[np.float32], rectangle: Rectangle
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """What a rectangle leaves of boxes [N, 4].
+    """What a rectangle leaves of boxes [N, 4]; a strip of a pixel or less at one side is nothing.
 
     Returns:
         The boxes [N, 4] around what is left: smaller only where the rectangle goes through the whole box along one
@@ -48,13 +48,13 @@ def uncovered(
     shared = np.concatenate([np.maximum(boxes[:, :2], hidden[:2]), np.minimum(boxes[:, 2:], hidden[2:])], 1)
     extent = (shared[:, 2:] - shared[:, :2]).clip(0)
     sides = boxes[:, 2:] - boxes[:, :2]
-    meets, through = (extent > 0).all(1), extent >= sides
+    meets, through = (extent > 0).all(1), extent >= sides - 1
     left = boxes.copy()
     for axis in (0, 1):
         low, high = boxes[:, axis], boxes[:, axis + 2]
         cut = meets & through[:, 1 - axis]
-        left[:, axis] = np.where(cut & (hidden[axis] <= low), shared[:, axis + 2], low)
-        left[:, axis + 2] = np.where(cut & (hidden[axis + 2] >= high), shared[:, axis], high)
+        left[:, axis] = np.where(cut & (hidden[axis] <= low + 1), shared[:, axis + 2], low)
+        left[:, axis + 2] = np.where(cut & (hidden[axis + 2] >= high - 1), shared[:, axis], high)
     rest = left[:, 2:] - left[:, :2]
     areas = sides.prod(1)
     keep = (areas - extent.prod(1) >= MIN_VISIBLE * areas) & (rest.min(1) >= MIN_SIDE) & (rest.prod(1) >= MIN_AREA)
