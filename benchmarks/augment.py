@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -67,9 +68,7 @@ def samples(records: list[AnnotatedImage], pixels: PixelSource, size: int, optio
     return lambda _: dataset[next(items)]
 
 
-def in_memory(
-    records: list[AnnotatedImage], images: list[np.ndarray], yardstick: Step, size: int
-) -> dict[str, Step]:
+def in_memory(records: list[AnnotatedImage], images: list[np.ndarray], yardstick: Step, size: int) -> dict[str, Step]:
     pixels = InMemory(images)
 
     def row(**options: object) -> Step:
@@ -98,12 +97,15 @@ def from_files(records: list[AnnotatedImage], size: int, buffer_mb: int) -> dict
 
 
 def in_turns(rows: dict[str, Step], count: int) -> dict[str, list[float]]:
-    """CPU seconds of `count` calls of each row, the rows one after the other each time."""
+    """CPU seconds of `count` calls of each row, the rows one after the other, in another order each time."""
     times: dict[str, list[float]] = {name: [] for name in rows}
+    names = list(rows)
     for number in range(count):
-        for name, step in rows.items():
+        # What a row leaves behind in caches and in the allocator is not always for the same next one to bear.
+        random.Random(number).shuffle(names)
+        for name in names:
             start = time.process_time()
-            step(number)
+            rows[name](number)
             times[name].append(time.process_time() - start)
     return times
 

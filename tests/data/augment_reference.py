@@ -9,8 +9,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from tests.data import reference
 from yolo.data.options import AugmentOptions
 from yolo.data.randomness import AUGMENT, generator
@@ -150,9 +148,7 @@ class Reference:
         h, w = self.sizes[index]
         scale = min(self.height / h, self.width / w)
         new_h, new_w = max(round(h * scale), 1), max(round(w * scale), 1)
-        letterbox = chain(
-            zoom(new_w / w, new_h / h), shift((self.width - new_w) // 2, (self.height - new_h) // 2)
-        )
+        letterbox = chain(zoom(new_w / w, new_h / h), shift((self.width - new_w) // 2, (self.height - new_h) // 2))
         matrix = chain(letterbox, self.transform(self.width, self.height))
         return Placed(index, matrix, self.whole(index), self.picture)
 
@@ -204,9 +200,7 @@ class Reference:
             x1, y1, x2, y2 = objects[self.rng.integers(len(objects))] if len(objects) else self.whole(index)
             draws = self.rng.uniform(-1, 1, 10).tolist()
             self.rng.uniform(-1, 1, 3)
-            turned = chain(
-                shift(-(x1 + x2) / 2, -(y1 + y2) / 2), bend(draws[:5], options, x2 - x1, y2 - y1)
-            )
+            turned = chain(shift(-(x1 + x2) / 2, -(y1 + y2) / 2), bend(draws[:5], options, x2 - x1, y2 - y1))
             hx1, hy1, hx2, hy2 = reference.whole_box((x1, y1, x2, y2), turned)
             left, top = (0, self.width // 2)[slot % 2], (0, self.height // 2)[slot // 2]
             right, bottom = (self.width // 2, self.width)[slot % 2], (self.height // 2, self.height)[slot // 2]

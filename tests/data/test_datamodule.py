@@ -156,7 +156,9 @@ def test_skipped_batches_are_not_prepared(workers: int, monkeypatch: pytest.Monk
     order = [item.index for item in sampler]
     asked: list[int] = []
     pipeline = loader.dataset.pipeline  # type: ignore[attr-defined]
-    monkeypatch.setattr(loader.dataset, "pipeline", lambda *args, **_: asked.append(args[1].index) or pipeline(*args, **_))
+    monkeypatch.setattr(
+        loader.dataset, "pipeline", lambda *args, **_: asked.append(args[1].index) or pipeline(*args, **_)
+    )
     assert [digest(batch) for batch in iterator] == whole[3:]
     assert asked == ([] if workers else order[: 2 * 4])  # forked workers have lists of their own
 

@@ -39,9 +39,9 @@ def records(count: int, size: tuple[int, int] = (20, 30)) -> list[AnnotatedImage
     ]
 
 
-def flat(count: int, image_size: tuple[int, int], letterbox: LetterboxMode = "center", **options: Any) -> DetectionDataset:
+def flat(count: int, size: tuple[int, int], letterbox: LetterboxMode = "center", **options: Any) -> DetectionDataset:
     images = records(count)
-    return DetectionDataset(images, LoadedPixels(images, Flat()), image_size, letterbox, **options)
+    return DetectionDataset(images, LoadedPixels(images, Flat()), size, letterbox, **options)
 
 
 def item(epoch: int, index: int, count: int) -> TrainingItem:

@@ -115,7 +115,9 @@ def test_a_flipped_mosaic_is_the_mosaic_flipped(degrees: float) -> None:
         difference = np.abs(flipped.image[:, ::-1].astype(int) - plain.image)
         assert difference.mean() < 0.5, "beyond pixels whose centres lie just on an edge, and rounding"
         assert flipped.classes.tolist() == plain.classes.tolist()
-        np.testing.assert_allclose(flipped.boxes[:, [2, 1, 0, 3]] * (-1, 1, -1, 1), plain.boxes - (96, 0, 96, 0), atol=1e-3)
+        np.testing.assert_allclose(
+            flipped.boxes[:, [2, 1, 0, 3]] * (-1, 1, -1, 1), plain.boxes - (96, 0, 96, 0), atol=1e-3
+        )
 
 
 def reads(options: AugmentOptions, mosaic: bool = True) -> list[int]:

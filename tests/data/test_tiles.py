@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.data import reference
-from yolo.data.augment.geometry import mirroring, random_transform, rotation, scaling, tilt, translation
+from yolo.data.augment.geometry import random_transform, rotation, scaling, tilt, translation
 from yolo.data.augment.layouts import mosaic4
 from yolo.data.augment.tiles import Tile, draw_tile
 from yolo.data.options import AugmentOptions

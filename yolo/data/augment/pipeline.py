@@ -96,7 +96,7 @@ class _Draft:
 
     def partner(self) -> Sample:
         """A random image of the pool."""
-        return self.source.read(self.pool[self.rng.integers(len(self.pool))])
+        return self.source.read(self.pool[int(self.rng.integers(len(self.pool)))])
 
     def single(self, part: Sample) -> Canvas:
         """One image, letterboxed and transformed."""

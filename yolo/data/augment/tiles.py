@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -108,7 +109,8 @@ def _paste(picture: Image, image: Image, tile: Tile, recolour: Recolour | None) 
     if recolour and crop.size < view.size:
         crop, recolour = recolour(crop, None), None
     resized = cv2.resize(crop, (x.stop - x.start, y.stop - y.start), interpolation=cv2.INTER_LINEAR)
-    _put(view, resized[y.shown, x.shown], (x.flip, y.flip), recolour)  # type: ignore[index]
+    shown = cast(Image, resized)[y.shown, x.shown]
+    _put(view, shown, (x.flip, y.flip), recolour)
     scale_x, shift_x, x1, x2 = x.drawn
     scale_y, shift_y, y1, y2 = y.drawn
     matrix = np.array([[scale_x, 0, shift_x], [0, scale_y, shift_y], [0, 0, 1]], np.float64)
@@ -140,25 +142,28 @@ def _warp(picture: Image, image: Image, tile: Tile, recolour: Recolour | None) -
     left, right = int(starts.min()), int(stops.max())
     if left >= right:
         return None
-    columns = np.arange(left, right)
-    mask = ((columns >= starts[:, None]) & (columns < stops[:, None])).view(np.uint8)
+    columns = np.arange(left, right, dtype=np.int32)
+    mask = columns >= starts[:, None]
+    mask &= columns < stops[:, None]
     shape = (right - left, bottom - top)
     # The pixels around the window too, for the interpolation at its border.
-    x1, y1, x2, y2 = (max(int(edge), 0) for edge in (tile.window + (-2, -2, 3, 3)).tolist())
+    x1, y1, x2, y2 = (max(int(edge), 0) for edge in np.add(tile.window, (-2, -2, 3, 3)).tolist())
     crop = image[y1:y2, x1:x2]
     if recolour and crop.size < 3 * shape[0] * shape[1]:
         crop, recolour = recolour(crop, None), None
+    # A border of our own, since OpenCV takes twice as long to make one up at every pixel.
+    crop = np.asarray(cv2.copyMakeBorder(crop, 1, 1, 1, 1, cv2.BORDER_REPLICATE), np.uint8)
     # OpenCV counts from pixel centres, we from pixel edges: half a pixel each way.
-    matrix = translation(-left - 0.5, -top - 0.5) @ tile.matrix @ translation(x1 + 0.5, y1 + 0.5)
+    matrix = translation(-left - 0.5, -top - 0.5) @ tile.matrix @ translation(x1 - 0.5, y1 - 0.5)
     if matrix[2, 0] or matrix[2, 1]:
-        patch = cv2.warpPerspective(crop, matrix, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        patch = cv2.warpPerspective(crop, matrix, shape, flags=cv2.INTER_LINEAR)
     else:
-        patch = cv2.warpAffine(crop, matrix[:2], shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    cv2.copyTo(recolour(patch, None) if recolour else patch, mask, picture[top:bottom, left:right])  # type: ignore[arg-type]
+        patch = cv2.warpAffine(crop, matrix[:2], shape, flags=cv2.INTER_LINEAR)
+    cv2.copyTo(recolour(patch, None) if recolour else patch, mask.view(np.uint8), picture[top:bottom, left:right])  # type: ignore[arg-type]
     return tile
 
 
-def _row_intervals(quad: Floats, top: int, bottom: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _row_intervals(quad: Floats, top: int, bottom: int, width: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Pixels [start, stop) of rows top..bottom whose centres lie in a convex quad [4, 2]; 0 <= start, stop <= width.
 
     The interval is half open, so that a pixel on the border of two quads belongs to exactly one.
@@ -170,4 +175,4 @@ def _row_intervals(quad: Floats, top: int, bottom: int, width: int) -> tuple[NDA
     x = x1 + (y - y1) * ((x2 - x1) / rise)
     starts = np.ceil(np.where(crosses, x, np.inf).min(1) - 0.5).clip(0, width)
     stops = np.ceil(np.where(crosses, x, -np.inf).max(1) - 0.5).clip(0, width)
-    return starts.astype(np.int64), stops.astype(np.int64)
+    return starts.astype(np.int32), stops.astype(np.int32)
