@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from tests.data.rectangles import Rectangles
@@ -16,7 +17,7 @@ def test_objects_come_with_the_pixels_that_are_drawn() -> None:
     canvas = Canvas(blank((100, 300)))
     source = Rectangles()
     canvas.draw(source.read(0), tile(0, 0), None)
-    canvas.draw(source.read(0), tile(220, 0), lambda image, out: np.full_like(image, 7))
+    canvas.draw(source.read(0), tile(220, 0), lambda image, out: cv2.add(image, (7, 7, 7, 0), out))
     canvas.draw(source.read(0), tile(400, 0), None)
     # Of object 1 of the second image, less than a tenth is inside.
     assert canvas.classes.tolist() == [0, 1, 2, 3, 10, 12, 13]
