@@ -87,12 +87,14 @@ def in_memory(records: list[AnnotatedImage], images: list[np.ndarray], yardstick
     }
 
 
-def from_files(records: list[AnnotatedImage], size: int, buffer_mb: int) -> dict[str, Step]:
+def from_files(records: list[AnnotatedImage], images: list[np.ndarray], size: int) -> dict[str, Step]:
     files = LoadedPixels(records, DefaultImageLoader())
     options = AugmentOptions()
+    # For as many images as partners come from, by far not for all.
+    capacity = options.mosaic_pool * sum(image.nbytes for image in images) // len(images)
     return {
         "plain files": samples(records, files, size, options),
-        "plain files with buffer": samples(records, BufferedPixels(files, buffer_mb << 20), size, options),
+        "plain files with buffer": samples(records, BufferedPixels(files, capacity), size, options),
     }
 
 
@@ -147,7 +149,6 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--size", type=int, default=640)
     parser.add_argument("--samples", type=int, default=384)
-    parser.add_argument("--buffer-mb", type=int, default=256)
     args = parser.parse_args()
 
     cv2.setNumThreads(0)
@@ -158,7 +159,7 @@ def main() -> None:
     classic = yardstick.ClassicMosaic(images, rows, args.size)
     memory = in_memory(records, images, lambda number: classic(number % len(images)), args.size)
     show(f"{len(images)} images in memory, {args.size} x {args.size}", memory, args.samples, "yardstick")
-    files = from_files(records, args.size, args.buffer_mb)
+    files = from_files(records, images, args.size)
     show("From files, default options", files, args.samples, "plain files")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from yolo.data.augment.geometry import Floats, Matrix, corners, hull, project, scaling, translation, warping
+from yolo.data.augment.geometry import Floats, Matrix, moved_hull, scaling, translation, warping
 from yolo.data.augment.tiles import Tile
 from yolo.data.batch import Sample
 from yolo.data.options import BBoxMosaicOptions
@@ -38,7 +38,7 @@ def place(rng: np.random.Generator, options: BBoxMosaicOptions, window: Floats, 
     draws = rng.uniform(-1, 1, 10)
     width, height = (window[2:] - window[:2]).tolist()
     turned = warping(draws[:5].tolist(), options, (height, width)) @ _to_origin(window)
-    box = hull(project(turned, corners(window[None])))[0]
+    box = moved_hull(turned, window[None])[0]
     extent, room = box[2:] - box[:2], quadrant[2:] - quadrant[:2]
     factor = min((1 - MARGIN) * (1 + draws[5] * options.scale), 1) * (room / extent).min()
     free = (room - factor * extent).clip(0) / 2

@@ -125,6 +125,16 @@ def hull(points: Floats) -> Floats:
     return np.concatenate([points.min(1), points.max(1)], axis=1)
 
 
+def moved_hull(matrix: Matrix, boxes: Floats) -> Floats:
+    """The boxes [N, 4] around boxes [N, 4] taken through a matrix."""
+    if not is_upright(matrix):
+        return hull(project(matrix, corners(boxes)))
+    (scale_x, _, shift_x), (_, scale_y, shift_y), _ = matrix.tolist()
+    moved = boxes * (scale_x, scale_y, scale_x, scale_y) + (shift_x, shift_y, shift_x, shift_y)
+    left, top = (0 if scale_x > 0 else 2), (1 if scale_y > 0 else 3)
+    return np.asarray(moved[:, [left, top, 2 - left, 4 - top]])
+
+
 def clip(boxes: Floats, window: Floats) -> Floats:
     """Cut boxes [N, 4] to the window [4]; one that lies outside gets no or negative extent."""
     return np.concatenate([np.maximum(boxes[:, :2], window[:2]), np.minimum(boxes[:, 2:], window[2:])], axis=1)
@@ -179,14 +189,13 @@ def move_boxes(
         the visible share of the box after the transform (before cutting) must all be large enough.
     """
     exact = boxes.astype(np.float64)
-    whole = hull(project(matrix, corners(exact)))
+    whole = moved_hull(matrix, exact)
     seen = clip(exact, window)
     drawn = (seen[:, 2:] > seen[:, :2]).all(1)
-    quads = project(matrix, corners(seen))
     if is_upright(matrix):
-        moved = clip(hull(quads), np.array([0, 0, size[1], size[0]], np.float64))
+        moved = clip(moved_hull(matrix, seen), np.array([0, 0, size[1], size[0]], np.float64))
     else:
-        moved = visible_hull(quads, size)
+        moved = visible_hull(project(matrix, corners(seen)), size)
     areas = area(moved)
     keep = drawn & (areas >= MIN_AREA) & ((moved[:, 2:] - moved[:, :2]).min(1) >= MIN_SIDE)
     keep &= areas >= MIN_VISIBLE * area(whole)

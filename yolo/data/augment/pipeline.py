@@ -42,17 +42,9 @@ class AugmentPipeline:
         """The sample `item`; `mosaic=False` rules out all compositions of several images."""
         options = self.options
         rng = generator(self.seed, AUGMENT, item.epoch, item.index)
-        left_right, up_down, *chances = rng.random(6).tolist()
-        bbox_mosaic, is_mosaic, mix, cut = (
-            mosaic and chance < probability
-            for chance, probability in zip(
-                chances,
-                (options.bbox_mosaic.prob, options.mosaic_prob, options.mixup_prob, options.cutmix_prob),
-                strict=True,
-            )
-        )
-        gains = np.ones(3) if bbox_mosaic else random_gains(rng, options)
-        on_device = options.colour == "device"
+        left_right, up_down, objects, several, blend, cut = rng.random(6).tolist()
+        is_bbox_mosaic = mosaic and objects < options.bbox_mosaic.prob
+        gains = np.ones(3) if is_bbox_mosaic else random_gains(rng, options)
         draft = _Draft(
             self,
             rng,
@@ -62,17 +54,18 @@ class AugmentPipeline:
             None if options.colour == "device" else recolouring(gains, options.colour),
         )
         own = source.read(item.index)
-        if bbox_mosaic:
+        if is_bbox_mosaic:
             canvas = draft.bbox_mosaic(own)
-        elif is_mosaic:
+        elif mosaic and several < options.mosaic_prob:
             canvas = draft.mosaic(own)
-            if mix:
+            if blend < options.mixup_prob:
                 mixup(canvas, draft.mosaic(draft.partner()), rng.beta(options.mixup_alpha, options.mixup_alpha))
         else:
             canvas = draft.single(own)
-            if cut:
+            if mosaic and cut < options.cutmix_prob:
                 draft.cutmix(canvas, draft.partner())
-        return Sample(canvas.image, canvas.boxes, canvas.classes, own.record, gains if on_device else None)
+        left_over = gains if options.colour == "device" else None
+        return Sample(canvas.image, canvas.boxes, canvas.classes, own.record, left_over)
 
 
 @dataclass(frozen=True)
