@@ -27,6 +27,7 @@ def quiet() -> None:
         ".*The number of training batches .* is smaller than the logging interval.*",
         "It is recommended to use .*sync_dist=True.*",
         ".*your dataloader is not resumable.*",  # its sampler is, by ExactResume
+        "You have overridden `on_after_batch_transfer` in `LightningModule`.*",  # where colours change on the device
         ".*You are using a CUDA device .* that has Tensor Cores.*",
     ):
         warnings.filterwarnings("ignore", message)

@@ -53,6 +53,20 @@ def test_to_moves_tensors_and_keeps_records() -> None:
     assert not batch.images.is_meta
 
 
+def test_gains_of_the_colours_travel_with_the_images() -> None:
+    samples = [sample(1, 2), sample(2, 0)]
+    for gains, each in zip(([1, 0.5, 1.25], [0.75, 1, 2]), samples, strict=True):
+        each.colour_gains = np.array(gains)
+    batch = collate(samples)
+    assert batch.colour_gains is not None
+    assert batch.colour_gains.dtype == torch.float32
+    assert batch.colour_gains.tolist() == [[1, 0.5, 1.25], [0.75, 1, 2]]
+    moved = batch.to("meta").colour_gains
+    assert moved is not None
+    assert moved.is_meta
+    assert collate([sample(1, 2)]).to("cpu").colour_gains is None
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_pin_memory() -> None:
     batch = collate([sample(1, 2)]).pin_memory()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ from yolo.data.batch import Batch, collate
 from yolo.data.dataset import DetectionDataset
 from yolo.data.loaders import DefaultImageLoader, Image, ImageLoader
 from yolo.data.options import AugmentOptions
-from yolo.data.sampler import EpochSampler
+from yolo.data.pixels import LoadedPixels
+from yolo.data.sampler import EpochSampler, TrainingItem
 from yolo.errors import UserError
 
-STILL = AugmentOptions(hsv_h=0, hsv_s=0, hsv_v=0, scale=0, translate=0, flip_lr=0)
+STILL = AugmentOptions(hsv_h=0, hsv_s=0, hsv_v=0, scale=0, translate=0, flip_lr=0, mixup_prob=0)
 
 
 class Flat(ImageLoader):
@@ -37,9 +39,18 @@ def records(count: int, size: tuple[int, int] = (20, 30)) -> list[AnnotatedImage
     ]
 
 
+def flat(count: int, size: tuple[int, int], letterbox: LetterboxMode = "center", **options: Any) -> DetectionDataset:
+    images = records(count)
+    return DetectionDataset(images, LoadedPixels(images, Flat()), size, letterbox, **options)
+
+
+def item(epoch: int, index: int, count: int) -> TrainingItem:
+    return TrainingItem(epoch, index, tuple(range(count)))
+
+
 @pytest.mark.parametrize("mode", ["center", "corner"])
 def test_validation_items_are_letterboxed(mode: LetterboxMode) -> None:
-    sample = DetectionDataset(records(3), Flat(), (60, 60), mode)[1]
+    sample = flat(3, (60, 60), mode)[1]
     box = Letterbox((20, 30), (60, 60), mode)
     assert np.array_equal(sample.image, box.apply(np.full((20, 30, 3), 201, np.uint8)))
     top = 10 if mode == "center" else 0
@@ -51,17 +62,15 @@ def test_validation_items_are_letterboxed(mode: LetterboxMode) -> None:
 
 def test_training_items_go_through_the_pipeline() -> None:
     pipeline = AugmentPipeline(AugmentOptions(), (64, 96), 0)
-    dataset = DetectionDataset(records(5), Flat(), (64, 96), pipeline=pipeline)
-    expected = pipeline(dataset, 3, 1)
-    assert np.array_equal(dataset[(3, 1)].image, expected.image)
-    assert not np.array_equal(dataset[(4, 1)].image, expected.image)
+    dataset = flat(5, (64, 96), pipeline=pipeline)
+    expected = pipeline(dataset, item(3, 1, 5))
+    assert np.array_equal(dataset[item(3, 1, 5)].image, expected.image)
+    assert not np.array_equal(dataset[item(4, 1, 5)].image, expected.image)
 
 
 def test_mosaics_end_at_the_epoch_given() -> None:
-    dataset = DetectionDataset(
-        records(9), Flat(), (64, 64), pipeline=AugmentPipeline(STILL, (64, 64), 0), mosaic_until=2
-    )
-    assert [values(dataset[(epoch, 5)].image) > {114, 205} for epoch in range(4)] == [True, True, False, False]
+    dataset = flat(9, (64, 64), pipeline=AugmentPipeline(STILL, (64, 64), 0), mosaic_until=2)
+    assert [values(dataset[item(epoch, 5, 9)].image) > {114, 205} for epoch in range(4)] == [True, True, False, False]
 
 
 def values(image: np.ndarray | torch.Tensor) -> set[int]:
@@ -70,7 +79,7 @@ def values(image: np.ndarray | torch.Tensor) -> set[int]:
 
 def test_mosaics_end_inside_live_workers() -> None:
     pipeline = AugmentPipeline(STILL, (64, 64), 0)
-    dataset = DetectionDataset(records(8), Flat(), (64, 64), pipeline=pipeline, mosaic_until=2)
+    dataset = flat(8, (64, 64), pipeline=pipeline, mosaic_until=2)
     sampler = EpochSampler(8, 0)
     loader: DataLoader = DataLoader(
         dataset,
@@ -93,18 +102,19 @@ def test_mosaics_end_inside_live_workers() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_tiny_datasets_make_mosaics(count: int) -> None:
-    dataset = DetectionDataset(records(count), Flat(), (64, 64), pipeline=AugmentPipeline(STILL, (64, 64), 0))
+    dataset = flat(count, (64, 64), pipeline=AugmentPipeline(STILL, (64, 64), 0))
     for epoch in range(10):
-        assert values(dataset[(epoch, 0)].image) <= {114, 200, 201, 202}
+        assert values(dataset[item(epoch, 0, count)].image) <= {114, 200, 201, 202}
 
 
 def test_an_epoch_without_a_pipeline_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="no pipeline"):
-        DetectionDataset(records(1), Flat(), (64, 64))[(0, 0)]
+        flat(1, (64, 64))[item(0, 0, 1)]
 
 
 def test_an_image_of_another_size_than_its_annotations() -> None:
-    dataset = DetectionDataset(records(1, size=(30, 20)), Flat(), (64, 64))
+    turned = records(1, size=(30, 20))
+    dataset = DetectionDataset(turned, LoadedPixels(turned, Flat()), (64, 64))
     expected = "200: the image is 30 x 20 pixels (width x height), but its annotations are for 20 x 30"
     with pytest.raises(UserError, match=re.escape(expected)):
         dataset[0]
@@ -115,8 +125,22 @@ def test_a_missing_image_is_named(write_image: Callable[..., Path]) -> None:
     record = AnnotatedImage(
         path, 1, (20, 30), np.zeros((0, 4), np.float32), np.zeros(0, int), np.zeros(0, bool), np.zeros(0)
     )
-    dataset = DetectionDataset([record], DefaultImageLoader(), (64, 64))
+    dataset = DetectionDataset([record], LoadedPixels([record], DefaultImageLoader()), (64, 64))
     assert dataset[0].boxes.shape == (0, 4)
     path.unlink()
     with pytest.raises(UserError, match=re.escape(f"{path}: no such image file")):
         dataset[0]
+
+
+class Shrunk:
+    """Pixels at half the size of the records."""
+
+    def __call__(self, index: int) -> Image:
+        return np.full((10, 15, 3), 200 + index, np.uint8)
+
+
+def test_boxes_follow_pixels_that_are_kept_smaller() -> None:
+    sample = DetectionDataset(records(2), Shrunk(), (60, 60)).read(1)
+    assert sample.image.shape == (10, 15, 3)
+    np.testing.assert_allclose(sample.boxes, [[1.5, 2, 6.5, 7]])
+    np.testing.assert_allclose(DetectionDataset(records(2), Shrunk(), (60, 60))[1].boxes, [[6, 18, 26, 38]])

@@ -10,6 +10,7 @@ from tests.data import reference
 from yolo.data.augment.geometry import (
     is_upright,
     move_boxes,
+    moved_hull,
     project,
     random_transform,
     rotation,
@@ -167,3 +168,13 @@ def test_points_behind_the_horizon_go_far_away() -> None:
     assert points[0].tolist() == [1, 2]
     assert points[1, 0] > 10
     assert points[2, 0] > 10
+
+
+@pytest.mark.parametrize(("x", "y"), [(2, 0.5), (-2, 0.5), (2, -0.5), (-2, -0.5)])
+def test_upright_boxes_through_flips(x: float, y: float) -> None:
+    matrix = translation(30, 40) @ scaling(x, y)
+    boxes = random_boxes(np.random.default_rng(0), 5, 100).astype(np.float64)
+    assert is_upright(matrix)
+    for box, moved in zip(boxes.tolist(), moved_hull(matrix, boxes).tolist(), strict=True):
+        assert moved == pytest.approx(reference.whole_box(box, matrix.tolist()))
+    np.testing.assert_allclose(moved_hull(matrix @ rotation(1e-9), boxes), moved_hull(matrix, boxes), atol=1e-6)

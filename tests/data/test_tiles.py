@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tests.data import reference
-from yolo.data.augment.geometry import random_transform, rotation, scaling, tilt, translation
-from yolo.data.augment.mosaic import mosaic4
+from yolo.data.augment.colour import recolouring
+from yolo.data.augment.geometry import mirroring, random_transform, rotation, scaling, tilt, translation
+from yolo.data.augment.layouts import mosaic4
 from yolo.data.augment.tiles import Tile, draw_tile
 from yolo.data.options import AugmentOptions
 
@@ -147,3 +148,20 @@ def test_a_tile_smaller_than_a_pixel_is_skipped(matrix: np.ndarray) -> None:
     picture = np.full((50, 50, 3), 114, np.uint8)
     tile = Tile(translation(10.1, 10.1) @ matrix, np.array([0, 0, 40, 40.0]))
     assert draw_tile(picture, np.zeros((40, 40, 3), np.uint8), tile) is None
+
+
+@pytest.mark.parametrize("how", ["exact", "fast"])
+@pytest.mark.parametrize("turn", [np.eye(3), mirroring(True, True, (50, 50)), rotation(30), tilt(0.001, 0)])
+@pytest.mark.parametrize("zoom", [0.3, 1, 4])
+def test_colours_change_once_before_or_after_the_scaling(zoom: float, turn: np.ndarray, how: str) -> None:
+    image = np.full((40, 40, 3), (200, 100, 60), np.uint8)
+    image.setflags(write=False)
+    recolour = recolouring(np.array([1, 1, 0.5]), how)  # type: ignore[arg-type]
+    pictures = [np.full((50, 50, 3), 114, np.uint8) for _ in range(2)]
+    tile = Tile(turn @ translation(15, 15) @ scaling(zoom, zoom), np.array([0, 0, 40, 40.0]))
+    for picture, change in zip(pictures, (None, recolour), strict=True):
+        assert draw_tile(picture, image, tile, change) is not None
+    drawn = (pictures[0] == (200, 100, 60)).all(2)
+    assert drawn.sum() > 50
+    assert (np.abs(pictures[1][drawn].astype(int) - (100, 50, 30)) <= 1).all()
+    assert (pictures[1][~drawn] == 114).all()

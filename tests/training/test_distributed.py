@@ -151,7 +151,7 @@ def write_sparse_dataset(root: Path) -> None:
     """16 training images. In the order of epoch 0, four at a time: one object and none for the second of two
     processes, no object at all, one object in each image, one object in each image."""
     write_dataset(root)
-    order = [index for _, index in EpochSampler(16, seed=0)]
+    order = [item.index for item in EpochSampler(16, seed=0)]
     labelled = {order[0], *order[8:]}
     for index in range(16):
         image = np.random.default_rng(index).integers(0, 255, (64, 64, 3), np.uint8)

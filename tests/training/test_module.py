@@ -7,6 +7,8 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from yolo.data.augment.device_colour import recolour_batch
+from yolo.data.batch import Batch
 from yolo.data.datamodule import YOLODataModule
 from yolo.errors import UserError
 from yolo.inference import to_network_input
@@ -62,6 +64,34 @@ def test_rates_in_the_optimiser_follow_the_schedule_also_after_resuming(kind: st
     assert len(recorded) == 20
     for step, rates in enumerate(recorded):
         assert rates == pytest.approx(tuple(schedule(step)), rel=1e-9), step
+
+
+class SeenBatches(Callback):
+    def __init__(self) -> None:
+        self.train: list[Batch] = []
+        self.val: list[Batch] = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx) -> None:
+        self.train.append(batch)
+
+    def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0) -> None:
+        self.val.append(batch)
+
+
+def test_colours_left_to_the_device_are_final_before_training_sees_them() -> None:
+    seen = SeenBatches()
+    fit(YOLOModule(TINY, image_size=64), data(colour="device"), max_epochs=1, callbacks=[seen])
+    again = data(colour="device")
+    again.setup("fit")
+    again.trainer = SimpleNamespace(global_rank=0, world_size=1, max_epochs=1)  # type: ignore[assignment]
+    for batch, raw in zip(seen.train, again.train_dataloader(), strict=True):
+        assert raw.colour_gains is not None
+        assert torch.equal(batch.images, recolour_batch(raw.images, raw.colour_gains))
+        assert not torch.equal(batch.images, raw.images)
+        assert torch.equal(batch.targets, raw.targets)
+        assert batch.colour_gains is None
+    for batch, raw in zip(seen.val, again.val_dataloader(), strict=True):
+        assert torch.equal(batch.images, raw.images)
 
 
 def test_the_card_says_what_is_trained() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ class Sample:
     """[N]."""
     record: AnnotatedImage
     """Where it comes from; for a mosaic, the image the sample was asked for."""
+    colour_gains: NDArray[np.float64] | None = None
+    """[3] factors of hue, saturation and value that are still to be applied, on the device; None for none."""
 
 
 @dataclass
@@ -38,13 +40,20 @@ class Batch:
     records: list[AnnotatedImage]
     """B originals: id, path, size and annotations in original pixels."""
 
+    colour_gains: torch.Tensor | None = None
+    """float32 [B, 3] factors of hue, saturation and value that are still to be applied to the images; None for none."""
+
     def to(self, device: torch.device | str, **kwargs: Any) -> Batch:
-        """A copy with both tensors on `device`; `kwargs` go to `Tensor.to`."""
-        return Batch(self.images.to(device, **kwargs), self.targets.to(device, **kwargs), self.records)
+        """A copy with all tensors on `device`; `kwargs` go to `Tensor.to`."""
+        return self._each_tensor(lambda tensor: tensor.to(device, **kwargs))
 
     def pin_memory(self) -> Batch:
         """A copy in page-locked memory (called by the DataLoader)."""
-        return Batch(self.images.pin_memory(), self.targets.pin_memory(), self.records)
+        return self._each_tensor(torch.Tensor.pin_memory)
+
+    def _each_tensor(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        gains = None if self.colour_gains is None else change(self.colour_gains)
+        return Batch(change(self.images), change(self.targets), self.records, gains)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -58,4 +67,10 @@ def collate(samples: Sequence[Sample]) -> Batch:
         np.column_stack([np.full(len(sample.classes), i), sample.classes, sample.boxes]).astype(np.float32)
         for i, sample in enumerate(samples)
     ]
-    return Batch(images, torch.from_numpy(np.concatenate(rows)), [sample.record for sample in samples])
+    gains = [sample.colour_gains for sample in samples if sample.colour_gains is not None]
+    return Batch(
+        images,
+        torch.from_numpy(np.concatenate(rows)),
+        [sample.record for sample in samples],
+        torch.from_numpy(np.stack(gains)).float() if gains else None,
+    )

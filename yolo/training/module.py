@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from yolo.boxes.nms import NMSOptions
+from yolo.data.augment.device_colour import recolour_batch
 from yolo.data.batch import Batch
 from yolo.data.datamodule import YOLODataModule
 from yolo.errors import UserError
@@ -148,6 +149,12 @@ class YOLOModule(LightningModule):
         """Start from one network on all processes; Lightning leaves this out when it resumes in mid-epoch."""
         share_buffers(self.model)
         self.losses.reset()
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Change the colours that the data left to the device; from here on the pixels are final."""
+        if batch.colour_gains is None or not self.trainer.training:
+            return batch
+        return Batch(recolour_batch(batch.images, batch.colour_gains), batch.targets, batch.records)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Loss of one batch, scaled by its size."""

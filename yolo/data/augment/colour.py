@@ -1,25 +1,70 @@
-"""Colour variation."""
+"""Colour variation on the CPU. A recolouring takes an image and, optionally, the array that shall hold the result."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo.data.options import AugmentOptions
+Image = NDArray[np.uint8]
+Gains = NDArray[np.float64]
+Recolour = Callable[[Image, Image | None], Image]
+
+_HUES = np.arange(180)
 
 
-def random_gains(rng: np.random.Generator, options: AugmentOptions) -> NDArray[np.float64]:
+class ColourOptions(Protocol):
+    """The largest changes, of a whole sample or of one object."""
+
+    @property
+    def hsv_h(self) -> float: ...  # noqa: D102
+    @property
+    def hsv_s(self) -> float: ...  # noqa: D102
+    @property
+    def hsv_v(self) -> float: ...  # noqa: D102
+
+
+def random_gains(rng: np.random.Generator, options: ColourOptions) -> Gains:
     """Factors [3] for hue, saturation and value, each uniform in 1 +- its option."""
     return 1 + rng.uniform(-1, 1, 3) * (options.hsv_h, options.hsv_s, options.hsv_v)
 
 
-def apply_hsv(image: NDArray[np.uint8], gains: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Multiply hue (cyclic), saturation and value (saturating) of an RGB image [H, W, 3] by `gains` [3]."""
+def recolouring(gains: Gains, how: Literal["exact", "fast"]) -> Recolour | None:
+    """What multiplies hue, saturation and value by `gains` [3]; None when that changes nothing."""
     if (gains == 1).all():
-        return image
-    levels = np.arange(256)[:, None] * gains
-    # OpenCV keeps hue in 0..179 for uint8.
-    table = np.concatenate([levels[:, :1] % 180, levels[:, 1:].clip(0, 255)], 1).astype(np.uint8)
+        return None
+    return partial(_EXACT_OR_FAST[how], gains)
+
+
+def apply_hsv(gains: Gains, image: Image, out: Image | None = None) -> Image:
+    """Multiply hue (cyclic), saturation and value (saturating) of an RGB image [H, W, 3] by `gains` [3]."""
+    hue_gain, saturation_gain, value_gain = gains.tolist()
+    # OpenCV keeps hue in 0..179 for uint8. One table, and two scalings, which are three times as fast as tables.
+    table = np.zeros(256, np.uint8)
+    table[:180] = _HUES * hue_gain % 180
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
-    return cv2.cvtColor(cv2.LUT(hsv, table[None]), cv2.COLOR_HSV2RGB)  # type: ignore[return-value]
+    hue, saturation, value = cv2.split(hsv)
+    cv2.LUT(hue, table, hue)
+    cv2.convertScaleAbs(saturation, saturation, saturation_gain)
+    cv2.convertScaleAbs(value, value, value_gain)
+    return cv2.cvtColor(cv2.merge((hue, saturation, value), hsv), cv2.COLOR_HSV2RGB, out)  # type: ignore[return-value]
+
+
+def apply_sv(gains: Gains, image: Image, out: Image | None = None) -> Image:
+    """Multiply saturation and value of an RGB image [H, W, 3] by `gains` [3] and leave its hue alone.
+
+    A channel is c = value * (1 - saturation * k), where k depends on the hue alone. With both scaled it becomes
+    gv * (gs * c + (1 - gs) * value): no other colour space is needed. Differs from `apply_hsv` where saturation or
+    value leave their range.
+    """
+    _, saturation, value = gains.tolist()
+    red, green, blue = cv2.split(image)
+    largest = cv2.cvtColor(cv2.max(cv2.max(red, green, red), blue, red), cv2.COLOR_GRAY2RGB)
+    return cv2.addWeighted(image, value * saturation, largest, value * (1 - saturation), 0, out)  # type: ignore[return-value]
+
+
+_EXACT_OR_FAST = {"exact": apply_hsv, "fast": apply_sv}

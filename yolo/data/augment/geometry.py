@@ -6,6 +6,8 @@ Matrices are float64 [3, 3] and act on column vectors (x, y, 1). Boxes are xyxy.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +52,40 @@ def tilt(x: float, y: float) -> Matrix:
     return np.array([[1, 0, 0], [0, 1, 0], [x, y, 1]], np.float64)
 
 
+def mirroring(left_right: bool, up_down: bool, size: tuple[int, int]) -> Matrix:
+    """Flip a picture of `size` (h, w)."""
+    x, y = (-1 if left_right else 1), (-1 if up_down else 1)
+    return np.array([[x, 0, size[1] if left_right else 0], [0, y, size[0] if up_down else 0], [0, 0, 1]], np.float64)
+
+
+class WarpOptions(Protocol):
+    """The largest changes of shape, of a whole sample or of one object."""
+
+    @property
+    def degrees(self) -> float: ...  # noqa: D102
+    @property
+    def scale(self) -> float: ...  # noqa: D102
+    @property
+    def shear(self) -> float: ...  # noqa: D102
+    @property
+    def perspective(self) -> float: ...  # noqa: D102
+
+
+def warping(draws: Sequence[float], options: WarpOptions, extent: tuple[float, float]) -> Matrix:
+    """Perspective, rotation, shear of something of `extent` (h, w) around the origin.
+
+    `draws`: five numbers in -1..1 (two for perspective, the angle, two for shear).
+    """
+    px, py, angle, shear_x, shear_y = draws
+    strength = min(options.perspective, (1 - _MIN_DEPTH) / (extent[0] / 2 + extent[1] / 2))
+    matrix: Matrix = (
+        shearing(shear_x * options.shear, shear_y * options.shear)
+        @ rotation(angle * options.degrees)
+        @ tilt(px * strength, py * strength)
+    )
+    return matrix
+
+
 def random_transform(
     rng: np.random.Generator, options: AugmentOptions, canvas: tuple[int, int], size: tuple[int, int]
 ) -> Matrix:
@@ -58,16 +94,12 @@ def random_transform(
     The number of draws does not depend on the options, so that turning one off leaves the others' values alone.
     """
     px, py, angle, zoom, shear_x, shear_y, shift_x, shift_y = rng.uniform(-1, 1, 8).tolist()
-    half_h, half_w = canvas[0] / 2, canvas[1] / 2
-    strength = min(options.perspective, (1 - _MIN_DEPTH) / (half_w + half_h))
     factor = 1 + zoom * options.scale
     matrix: Matrix = (
         translation((0.5 + shift_x * options.translate) * size[1], (0.5 + shift_y * options.translate) * size[0])
-        @ shearing(shear_x * options.shear, shear_y * options.shear)
         @ scaling(factor, factor)
-        @ rotation(angle * options.degrees)
-        @ tilt(px * strength, py * strength)
-        @ translation(-half_w, -half_h)
+        @ warping((px, py, angle, shear_x, shear_y), options, canvas)
+        @ translation(-canvas[1] / 2, -canvas[0] / 2)
     )
     return matrix
 
@@ -91,6 +123,16 @@ def corners(boxes: Floats) -> Floats:
 def hull(points: Floats) -> Floats:
     """The axis-aligned boxes [N, 4] around point sets [N, K, 2]."""
     return np.concatenate([points.min(1), points.max(1)], axis=1)
+
+
+def moved_hull(matrix: Matrix, boxes: Floats) -> Floats:
+    """The boxes [N, 4] around boxes [N, 4] taken through a matrix."""
+    if not is_upright(matrix):
+        return hull(project(matrix, corners(boxes)))
+    (scale_x, _, shift_x), (_, scale_y, shift_y), _ = matrix.tolist()
+    moved = boxes * (scale_x, scale_y, scale_x, scale_y) + (shift_x, shift_y, shift_x, shift_y)
+    left, top = (0 if scale_x > 0 else 2), (1 if scale_y > 0 else 3)
+    return np.asarray(moved[:, [left, top, 2 - left, 4 - top]])
 
 
 def clip(boxes: Floats, window: Floats) -> Floats:
@@ -147,14 +189,13 @@ def move_boxes(
         the visible share of the box after the transform (before cutting) must all be large enough.
     """
     exact = boxes.astype(np.float64)
-    whole = hull(project(matrix, corners(exact)))
+    whole = moved_hull(matrix, exact)
     seen = clip(exact, window)
     drawn = (seen[:, 2:] > seen[:, :2]).all(1)
-    quads = project(matrix, corners(seen))
     if is_upright(matrix):
-        moved = clip(hull(quads), np.array([0, 0, size[1], size[0]], np.float64))
+        moved = clip(moved_hull(matrix, seen), np.array([0, 0, size[1], size[0]], np.float64))
     else:
-        moved = visible_hull(quads, size)
+        moved = visible_hull(project(matrix, corners(seen)), size)
     areas = area(moved)
     keep = drawn & (areas >= MIN_AREA) & ((moved[:, 2:] - moved[:, :2]).min(1) >= MIN_SIDE)
     keep &= areas >= MIN_VISIBLE * area(whole)

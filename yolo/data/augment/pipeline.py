@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import cv2
 import numpy as np
 
 from yolo.boxes.letterbox import LetterboxMode
-from yolo.data.augment.colour import apply_hsv, random_gains
-from yolo.data.augment.geometry import move_boxes, random_transform
-from yolo.data.augment.mosaic import mosaic4, single
-from yolo.data.augment.tiles import Tile, draw_tile
+from yolo.data.augment.bbox_mosaic import cut_out, place, quadrants
+from yolo.data.augment.canvas import Canvas, blank
+from yolo.data.augment.colour import Recolour, random_gains, recolouring
+from yolo.data.augment.geometry import Matrix, mirroring, random_transform, translation
+from yolo.data.augment.layouts import mosaic4, mosaic9, single
+from yolo.data.augment.mix import cover, mixup, random_rectangle
+from yolo.data.augment.tiles import Tile
 from yolo.data.batch import Sample
 from yolo.data.options import AugmentOptions
 from yolo.data.randomness import AUGMENT, generator
 from yolo.data.sampler import TrainingItem
-
-PAD_VALUE = 114
 
 
 class SampleSource(Protocol):
     """Where the pipeline gets its images from."""
 
     def read(self, index: int) -> Sample:
-        """The original image `index` and its objects."""
+        """Image `index`, not to be written to, and its objects."""
 
 
 @dataclass(frozen=True)
@@ -38,41 +39,107 @@ class AugmentPipeline:
     letterbox: LetterboxMode = "center"
 
     def __call__(self, source: SampleSource, item: TrainingItem, *, mosaic: bool = True) -> Sample:
-        """The sample `item`; `mosaic=False` rules out mosaics whatever their probability."""
+        """The sample `item`; `mosaic=False` rules out all compositions of several images."""
+        options = self.options
         rng = generator(self.seed, AUGMENT, item.epoch, item.index)
-        use_mosaic = rng.random() < self.options.mosaic_prob and mosaic
-        partners = [item.pool[i] for i in rng.integers(len(item.pool), size=3)]
-        picks = [item.index, *partners] if use_mosaic else [item.index]
-        parts = [source.read(pick) for pick in picks]
-        shapes = [part.image.shape[:2] for part in parts]
-        if use_mosaic:
-            tiles, canvas = mosaic4(rng, shapes, self.size), (2 * self.size[0], 2 * self.size[1])
+        left_right, up_down, objects, several, blend, cut = rng.random(6).tolist()
+        is_bbox_mosaic = mosaic and objects < options.bbox_mosaic.prob
+        gains = np.ones(3) if is_bbox_mosaic else random_gains(rng, options)
+        draft = _Draft(
+            self,
+            rng,
+            source,
+            item.pool,
+            mirroring(left_right < options.flip_lr, up_down < options.flip_ud, self.size),
+            None if options.colour == "device" else recolouring(gains, options.colour),
+        )
+        own = source.read(item.index)
+        if is_bbox_mosaic:
+            canvas = draft.bbox_mosaic(own)
+        elif mosaic and several < options.mosaic_prob:
+            canvas = draft.mosaic(own)
+            if blend < options.mixup_prob:
+                mixup(canvas, draft.mosaic(draft.partner()), rng.beta(options.mixup_alpha, options.mixup_alpha))
         else:
-            tiles, canvas = [single(shapes[0], self.size, self.letterbox)], self.size
-        transform = random_transform(rng, self.options, canvas, self.size)
-        sample = self._draw(parts, [Tile(transform @ tile.matrix, tile.window) for tile in tiles])
-        sample.image = apply_hsv(sample.image, random_gains(rng, self.options))
-        return self._flip(sample, rng)
+            canvas = draft.single(own)
+            if mosaic and cut < options.cutmix_prob:
+                draft.cutmix(canvas, draft.partner())
+        left_over = gains if options.colour == "device" else None
+        return Sample(canvas.image, canvas.boxes, canvas.classes, own.record, left_over)
 
-    def _draw(self, parts: list[Sample], tiles: list[Tile]) -> Sample:
-        """Draw every part into one picture; objects keep the order of the parts."""
-        picture = np.full((*self.size, 3), PAD_VALUE, np.uint8)
-        boxes, classes = [np.zeros((0, 4), np.float32)], [np.zeros(0, np.int64)]
-        for part, tile in zip(parts, tiles, strict=True):
-            drawn = draw_tile(picture, part.image, tile)
-            if drawn is not None and len(part.boxes):
-                moved, keep = move_boxes(part.boxes, drawn.matrix, drawn.window, self.size)
-                boxes.append(moved[keep])
-                classes.append(part.classes[keep])
-        return Sample(picture, np.concatenate(boxes), np.concatenate(classes), parts[0].record)
 
-    def _flip(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        left_right, up_down = rng.random(2) < (self.options.flip_lr, self.options.flip_ud)
-        height, width = self.size
-        if left_right:
-            sample.image = cv2.flip(sample.image, 1)  # type: ignore[assignment]
-            sample.boxes[:, [0, 2]] = width - sample.boxes[:, [2, 0]]
-        if up_down:
-            sample.image = cv2.flip(sample.image, 0)  # type: ignore[assignment]
-            sample.boxes[:, [1, 3]] = height - sample.boxes[:, [3, 1]]
-        return sample
+@dataclass(frozen=True)
+class _Draft:
+    """What the pictures that one sample is made of have in common."""
+
+    pipeline: AugmentPipeline
+    rng: np.random.Generator
+    source: SampleSource
+    pool: Sequence[int]
+    mirror: Matrix
+    recolour: Recolour | None
+
+    @property
+    def options(self) -> AugmentOptions:
+        return self.pipeline.options
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pipeline.size
+
+    def partner(self) -> Sample:
+        """A random image of the pool."""
+        return self.source.read(self.pool[int(self.rng.integers(len(self.pool)))])
+
+    def single(self, part: Sample) -> Canvas:
+        """One image, letterboxed and transformed."""
+        canvas = Canvas(blank(self.size))
+        canvas.draw(part, self._transformed([self._letterboxed(part)], self.size)[0], self.recolour)
+        return canvas
+
+    def mosaic(self, first: Sample) -> Canvas:
+        """`first` and partners in a mosaic of four or nine, transformed."""
+        nine = self.rng.random() < self.options.mosaic_9_prob
+        parts = [first, *(self.partner() for _ in range(8 if nine else 3))]
+        shapes = [_size(part) for part in parts]
+        tiles = (mosaic9 if nine else mosaic4)(self.rng, shapes, self.size)
+        canvas = Canvas(blank(self.size))
+        for part, tile in zip(parts, self._transformed(tiles, (2 * self.size[0], 2 * self.size[1])), strict=True):
+            canvas.draw(part, tile, self.recolour)
+        return canvas
+
+    def cutmix(self, canvas: Canvas, part: Sample) -> None:
+        """Put a rectangle of `part`, letterboxed and transformed by itself, on `canvas`."""
+        left, top, right, bottom = rectangle = random_rectangle(self.rng, self.size)
+        cover(canvas, rectangle)
+        tile = self._transformed([self._letterboxed(part)], self.size)[0]
+        patch = Canvas(blank((bottom - top, right - left)))
+        patch.draw(part, Tile(translation(-left, -top) @ tile.matrix, tile.window), self.recolour)
+        canvas.image[top:bottom, left:right] = patch.image
+        canvas.add(patch.boxes + np.array([left, top, left, top], np.float32), patch.classes)
+
+    def bbox_mosaic(self, first: Sample) -> Canvas:
+        """An object of `first` and three of partners, each varied by itself: no common transform, no common colour."""
+        options = self.options.bbox_mosaic
+        canvas = Canvas(blank(self.size))
+        for number, quadrant in enumerate(quadrants(self.size)):
+            part = self.partner() if number else first
+            tile = place(self.rng, options, cut_out(self.rng, part), quadrant)
+            # On the device only whole pictures can be recoloured.
+            how = "fast" if self.options.colour == "fast" else "exact"
+            recolour = recolouring(random_gains(self.rng, options), how)  # type: ignore[arg-type]
+            canvas.draw(part, Tile(self.mirror @ tile.matrix, tile.window), recolour)
+        return canvas
+
+    def _letterboxed(self, part: Sample) -> Tile:
+        return single(_size(part), self.size, self.pipeline.letterbox)
+
+    def _transformed(self, tiles: Sequence[Tile], canvas: tuple[int, int]) -> list[Tile]:
+        """Tiles on a canvas (h, w), each taken through the same random transform into the picture."""
+        transform = self.mirror @ random_transform(self.rng, self.options, canvas, self.size)
+        return [Tile(transform @ tile.matrix, tile.window) for tile in tiles]
+
+
+def _size(part: Sample) -> tuple[int, int]:
+    height, width = part.image.shape[:2]
+    return height, width
