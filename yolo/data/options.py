@@ -215,7 +215,7 @@ class CacheOptions:
     """Key of encrypted images and caches, 64 hexadecimal digits. Default: the environment variable
     YOLO_ENCRYPTION_KEY, which is the safer place."""
     image_buffer_mb: int = 256
-    """Decoded images that each worker keeps for further mosaics, in MiB; not used with a cache."""
+    """Decoded images that each worker keeps for further mosaics, in MiB; not used with a raw cache."""
 
 
 @dataclass(frozen=True)
