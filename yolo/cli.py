@@ -25,6 +25,9 @@ COMMANDS = {
     "validate": Command("yolo.commands.validate", "Measure a checkpoint on a dataset with COCO's metrics."),
     "predict": Command("yolo.commands.predict", "Detect objects in images."),
     "info": Command("yolo.commands.info", "Show parameters, FLOPs and shapes of a network."),
+    "cache-create": Command("yolo.commands.cache_create", "Build the image cache of a dataset without training."),
+    "cache-info": Command("yolo.commands.cache_info", "Show what a cache holds."),
+    "cache-verify": Command("yolo.commands.cache_verify", "Read a whole cache and name everything that is damaged."),
     "convert-weights": Command("yolo.commands.convert_weights", "Translate weights of other programs."),
     "replay": Command("yolo.commands.replay", "Run a training step again that was not finite."),
 }

@@ -127,9 +127,16 @@ class YOLODataModule(L.LightningDataModule):
         """Before training, build the cache if it is missing or out of date; one process on each machine does."""
         fitting = self.trainer is None or self.trainer.state.fn == "fit"
         if fitting and self.cached and not self.options.cache_only and not self._fresh:
-            self._read_missing(("train", "val"))
             self._fresh = True
-            self._build_cache(refresh=self.options.cache_refresh)
+            self.build_cache(refresh=self.options.cache_refresh)
+
+    def build_cache(self, splits: tuple[Split, ...] = ("train", "val"), *, refresh: bool = False) -> bool:
+        """Build the cache of `splits` unless it is up to date or `refresh`; whether it was built."""
+        self._read_missing(splits)
+        built = self.cache_use.ensure(self._splits, refresh=refresh)
+        if built:
+            self._cache, self._numbers = None, {}  # what may be open is the one before
+        return built
 
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations of the splits that `stage` needs and open the cache; once only."""
@@ -150,7 +157,7 @@ class YOLODataModule(L.LightningDataModule):
         """Open the cache for the splits that are there; without one, `build` it or leave the images to their files."""
         if not self.options.cache_only:
             if build:
-                self._build_cache()
+                self.build_cache()
             elif reasons := self.cache_use.reasons(self._splits):
                 logger.warning("reading image files, not the cache: %s", ", ".join(reasons))
                 return
@@ -158,16 +165,12 @@ class YOLODataModule(L.LightningDataModule):
         for name in self._splits:
             self._numbers[name] = self._cache.split(name, Path(self.options.root))[1]
 
-    def _build_cache(self, *, refresh: bool = False) -> None:
-        if self.cache_use.ensure(self._splits, refresh=refresh):
-            self._cache, self._numbers = None, {}  # what may be open is the one before
-
     def _read_missing(self, wanted: tuple[Split, ...]) -> None:
         if "train" in wanted and self.train is None:
             self.train = self._read("train")
-        if self.val is None:
+        if "val" in wanted and self.val is None:
             self.val = self._read("val")
-        if self.train is not None:
+        if self.train is not None and self.val is not None:
             _require_same_classes(self.train, self.val)
 
     def _read(self, split: Split) -> AnnotatedSet:
