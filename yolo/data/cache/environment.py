@@ -16,7 +16,8 @@ class Map:
     """The values of a data file by their keys. Views of them stay valid, since a map is never closed."""
 
     file: Path
-    environment: Any
+    size: int
+    """Bytes that the file must have."""
     transaction: Any
 
     def get(self, key: bytes) -> memoryview | None:
@@ -48,20 +49,17 @@ def open_map(file: Path) -> Map:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{file.parent}: there is no cache (no file {file.name} in it)") from error
     identity = status.st_dev, status.st_ino
-    found = _maps.get(identity)
-    if found is None:
+    if identity not in _maps:
         _require_size(file, status.st_size, _META_PAGES * 4096)
         try:
             environment = lmdb.open(str(file), subdir=False, readonly=True, lock=False)
         except lmdb.Error as error:
             raise UserError(f"{file}: not the data file of a cache, or one whose first page is damaged") from error
-        found = Map(file, environment, None)
+        size = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
+        _maps[identity] = Map(file, size, environment.begin(buffers=True))
     # Each time: reading beyond the end of a file that has become shorter would end the process.
-    pages = found.environment.info()["last_pgno"] + 1
-    _require_size(file, status.st_size, pages * found.environment.stat()["psize"])
-    if found.transaction is None:
-        found = _maps[identity] = Map(file, found.environment, found.environment.begin(buffers=True))
-    return found
+    _require_size(file, status.st_size, _maps[identity].size)
+    return _maps[identity]
 
 
 def _require_size(file: Path, size: int, expected: int) -> None:

@@ -23,6 +23,8 @@ from yolo.data.packing import unpack
 from yolo.errors import UserError
 
 _READ_BYTES = 8 << 20
+_FIRST_TABLE = 1 << 63
+_TABLES = ("spec", "index", "train", "val")
 
 
 def image_key(number: int) -> bytes:
@@ -31,8 +33,8 @@ def image_key(number: int) -> bytes:
 
 
 def table_key(name: str) -> bytes:
-    """The key of a table's value, as long as an image's."""
-    return f"{name:_^8}".encode()
+    """The key of a table's value: a number that no image reaches, since keys are in clear."""
+    return (_FIRST_TABLE + _TABLES.index(name)).to_bytes(8, "big")
 
 
 SPEC = table_key("spec")
@@ -152,8 +154,7 @@ class Cache:
 
     def _name(self, key: bytes) -> str:
         number = int.from_bytes(key, "big")
-        # A table's name is text, a number that no image reaches.
-        return self.index.paths[number] if number < 1 << 48 else f"the table {key.decode(errors='replace').strip('_')}"
+        return self.index.paths[number] if number < _FIRST_TABLE else f"table {_TABLES[number - _FIRST_TABLE]!r}"
 
 
 def open_cache(folder: Path, key: EncryptionKey | None) -> Cache:
