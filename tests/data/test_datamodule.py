@@ -153,10 +153,12 @@ def test_skipped_batches_are_not_prepared(workers: int, monkeypatch: pytest.Monk
     iterator = iter(loader)  # Lightning has it before the epoch and the place in it are known
     sampler.set_epoch(0)
     sampler.start_at(0, 3 * 4)
-    order = [index for _, index in sampler]
+    order = [item.index for item in sampler]
     asked: list[int] = []
     pipeline = loader.dataset.pipeline  # type: ignore[attr-defined]
-    monkeypatch.setattr(loader.dataset, "pipeline", lambda *args, **_: asked.append(args[2]) or pipeline(*args, **_))
+    monkeypatch.setattr(
+        loader.dataset, "pipeline", lambda *args, **_: asked.append(args[1].index) or pipeline(*args, **_)
+    )
     assert [digest(batch) for batch in iterator] == whole[3:]
     assert asked == ([] if workers else order[: 2 * 4])  # forked workers have lists of their own
 

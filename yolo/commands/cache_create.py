@@ -40,13 +40,17 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options, given = parse_data_command("cache-create", CacheCreateOptions, arguments)
     require_ranges(options, {"jpeg_quality": (1, 100), "workers": (1, 100_000)}, "--")
-    from yolo.lightning_output import quiet
+    from yolo.data.cache.use import CacheUse
+    from yolo.data.splits import read_part, ready_loader, require_same_classes
 
-    quiet()
-    data = replace(given, options=data_options(options, given.options)).datamodule()
-    splits: tuple[Split, ...] = ("train", "val") if options.split == "both" else (options.split,)
-    built = data.build_cache(splits, refresh=options.force)
-    print(f"{data.cache_use.folder} {'is complete' if built else 'is up to date'}")
+    data = data_options(options, given.options)
+    use = CacheUse(data, given.image_size, ready_loader(data, given.image_loader), given.seed)
+    names: tuple[Split, ...] = ("train", "val") if options.split == "both" else (options.split,)
+    splits = {name: read_part(data, name, use.loader, use.seed) for name in names}
+    if options.split == "both":
+        require_same_classes(splits["train"], splits["val"])
+    built = use.ensure(splits, refresh=options.force)
+    print(f"{use.folder} {'is complete' if built else 'is up to date'}")
 
 
 def data_options(options: CacheCreateOptions, given: DataOptions) -> DataOptions:

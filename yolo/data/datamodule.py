@@ -25,12 +25,11 @@ from yolo.data.batch import Batch, Sample, collate
 from yolo.data.cache.store import Cache
 from yolo.data.cache.use import CacheUse
 from yolo.data.dataset import DetectionDataset
-from yolo.data.fraction import take_fraction
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions, Split
 from yolo.data.pixels import BufferedPixels, LoadedPixels, PixelSource
 from yolo.data.sampler import EpochSampler
-from yolo.data.source import choose_loader, read_split
+from yolo.data.splits import read_part, ready_loader, require_same_classes
 from yolo.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -107,9 +106,7 @@ class YOLODataModule(L.LightningDataModule):
         if seed < 0:
             raise UserError(f"data.seed is {seed}, expected 0 or more")
         self.image_size = (image_size[0], image_size[1])
-        # MERGE (engine-b): EncryptedImageLoader gets the key here: `if isinstance(loader, EncryptedImageLoader):
-        # loader = loader.with_key(find_key(self.options.encryption_key))`; and the ulimit rule its one call.
-        self.image_loader = choose_loader(self.options, image_loader)
+        self.image_loader = ready_loader(self.options, image_loader)
         self.seed = seed
         self.train: AnnotatedSet | None = None
         self.val: AnnotatedSet | None = None
@@ -171,16 +168,12 @@ class YOLODataModule(L.LightningDataModule):
         if "val" in wanted and self.val is None:
             self.val = self._read("val")
         if self.train is not None and self.val is not None:
-            _require_same_classes(self.train, self.val)
+            require_same_classes(self.train, self.val)
 
     def _read(self, split: Split) -> AnnotatedSet:
         if self._cache is not None and self.options.cache_only:
             return self._cache.split(split, Path(self.options.root))[0]
-        whole = read_split(self.options, split, self.image_loader)
-        part = take_fraction(whole, self.options.data_fraction, self.seed)
-        if len(part.images) < len(whole.images):
-            logger.warning("data_fraction: %d of %d %s images remain", len(part.images), len(whole.images), split)
-        return part
+        return read_part(self.options, split, self.image_loader, self.seed)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -262,7 +255,7 @@ class YOLODataModule(L.LightningDataModule):
 
     def _loader(self, dataset: DetectionDataset, sampler: EpochSampler | range, *, drop_last: bool) -> BatchLoader:
         options = self.options
-        workers = options.num_workers > 0
+        workers = options.num_workers > 0  # MERGE (engine-b): usable_workers
         return BatchLoader(
             dataset,
             batch_size=options.batch_size,
@@ -278,13 +271,3 @@ class YOLODataModule(L.LightningDataModule):
             prefetch_factor=options.prefetch_factor if workers else None,
             pin_memory=options.pin_memory and torch.cuda.is_available(),
         )
-
-
-def _require_same_classes(train: AnnotatedSet, val: AnnotatedSet) -> None:
-    """Class numbers must mean the same in both splits."""
-    for what, ours, theirs in (
-        ("classes", train.class_names, val.class_names),
-        ("category ids", train.category_ids, val.category_ids),
-    ):
-        if ours != theirs:
-            raise UserError(f"the validation data has other {what} than the training data: {theirs} instead of {ours}")

@@ -44,6 +44,6 @@ def test_a_process_that_dies_gives_it_back(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"file/a: a cache cannot be written there \(.*\): choose another data.cache_d"):
-        with locked(tmp_path / "file" / "a" / "cache"):
-            pass
+    sentence = r"file/a: a cache cannot be written there \(.*\): choose another data\.cache_dir"
+    with pytest.raises(UserError, match=sentence), locked(tmp_path / "file" / "a" / "cache"):
+        pass

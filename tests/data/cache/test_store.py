@@ -106,8 +106,22 @@ def test_nothing_is_readable_in_an_encrypted_cache(make_cache: MakeCache) -> Non
     cache, use = make_cache(cache_encrypt=True, cache_format="raw")
     content = (use.folder / DATA_FILE).read_bytes()
     splits = splits_of(use)
-    words = {*CLASSES, "patient", "train", "images", "dataset", "png", "yolo", "class_names", "splits", "jpeg", "fraction"}
-    words |= {part for split in splits.values() for image in split.images for part in (str(image.path), image.path.stem)}
+    words = {
+        *CLASSES,
+        "patient",
+        "train",
+        "images",
+        "dataset",
+        "png",
+        "yolo",
+        "class_names",
+        "splits",
+        "jpeg",
+        "fraction",
+    }
+    words |= {
+        part for split in splits.values() for image in split.images for part in (str(image.path), image.path.stem)
+    }
     for word in words:
         assert word.encode() not in content, word
         assert word.encode("utf-16-le") not in content, word
@@ -183,11 +197,15 @@ def test_every_flipped_bit_in_a_value_is_found_and_named(make_cache: MakeCache) 
 
 
 def put(file: Path, values: dict[bytes, bytes]) -> None:
-    environment = lmdb.open(str(file), subdir=False, lock=False, map_size=1 << 26)
+    """Store other values, in another file that then gets the name: a process opens a file once."""
+    copy = file.with_name("copy")
+    shutil.copy(file, copy)
+    environment = lmdb.open(str(copy), subdir=False, lock=False, map_size=1 << 26)
     with environment.begin(write=True) as transaction:
         for key, value in values.items():
             transaction.put(key, value)
     environment.close()
+    copy.replace(file)
 
 
 def test_five_troubles_five_sentences(make_cache: MakeCache, tmp_path: Path) -> None:
@@ -226,7 +244,10 @@ def test_five_troubles_five_sentences(make_cache: MakeCache, tmp_path: Path) -> 
 
 def test_values_that_are_missing(make_cache: MakeCache, tmp_path: Path) -> None:
     _, use = make_cache()
-    for key, expected in ((image_key(2), r"patient-train-002\.png is missing"), (INDEX, "its list of images is missing")):
+    for key, expected in (
+        (image_key(2), r"patient-train-002\.png is missing"),
+        (INDEX, "its list of images is missing"),
+    ):
         folder = tmp_path / key.hex()
         shutil.copytree(use.folder, folder)
         environment = lmdb.open(str(folder / DATA_FILE), subdir=False, lock=False)
