@@ -132,7 +132,7 @@ def test_validation_takes_the_cache_if_it_fits(
 ) -> None:
     def validation() -> YOLODataModule:
         given = {"format": "yolo", "root": str(dataset), "cache_dir": str(tmp_path / "caches")}
-        module = YOLODataModule((64, 64), **given, cache_images="disk", num_workers=0)
+        module = YOLODataModule((64, 64), CountingLoader(), **given, cache_images="disk", num_workers=0)
         module.setup("validate")
         return module
 

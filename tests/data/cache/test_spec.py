@@ -33,6 +33,7 @@ def test_a_spec_survives_json() -> None:
         ({"cache_format": "raw", "lz4": True}, "format changed (jpeg -> raw + lz4)"),
         ({"dataset_format": "coco"}, "dataset format changed (yolo -> coco)"),
         ({"loader": "m.Other"}, "image loader changed (m.Loader -> m.Other)"),
+        ({"loader": ""}, "image loader changed (m.Loader -> ours)"),
         ({"splits": {"train": replace(TRAIN, images=1117), "val": TRAIN}}, "image count changed (200 -> 1,217)"),
         ({"splits": {"val": replace(TRAIN, files="c", labels="d")}}, "image files changed"),
         ({"splits": {"val": replace(TRAIN, labels="d")}}, "labels changed"),

@@ -45,7 +45,7 @@ class CacheSpec:
     jpeg_quality: int
     encrypted: bool
     loader: str
-    """Class of the image loader."""
+    """Class of a loader of the user's own; empty for ours, which all show the same picture."""
     splits: Mapping[str, SplitSpec]
 
     @property
@@ -108,7 +108,7 @@ def differences(found: CacheSpec, wanted: CacheSpec) -> list[str]:
     if (found.cache_format, found.lz4) != (wanted.cache_format, wanted.lz4):
         reasons.append(f"format changed ({_format(found)} -> {_format(wanted)})")
     if found.loader != wanted.loader:
-        reasons.append(f"image loader changed ({found.loader} -> {wanted.loader})")
+        reasons.append(f"image loader changed ({found.loader or 'ours'} -> {wanted.loader or 'ours'})")
     return reasons + _split_differences(found.splits, wanted.splits)
 
 

@@ -145,7 +145,7 @@ class CacheUse:
             lz4=options.cache_lz4 and options.cache_format == "raw",
             jpeg_quality=options.jpeg_quality,
             encrypted=options.cache_encrypt,
-            loader=f"{loader.__module__}.{loader.__qualname__}",
+            loader="" if loader.__module__.startswith("yolo.") else f"{loader.__module__}.{loader.__qualname__}",
             splits={name: describe_split(split, options) for name, split in splits.items()},
         )
 
