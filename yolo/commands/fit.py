@@ -166,8 +166,9 @@ def write_sheet(detector: Detector, data: YOLODataModule, target: Path) -> None:
     import cv2
 
     assert data.val is not None
-    paths = [record.path for record in data.val.images[:SHEET_IMAGES]]
-    drawn = [found.plot() for found in detector.predict(paths)]
+    pixels = data.pixels("val")
+    images = [pixels(index) for index in range(min(SHEET_IMAGES, len(data.val.images)))]
+    drawn = [found.plot() for found in detector.predict(images)]
     cv2.imwrite(str(target), cv2.cvtColor(contact_sheet(drawn, columns=4, tile=320), cv2.COLOR_RGB2BGR))
 
 

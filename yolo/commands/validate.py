@@ -19,6 +19,7 @@ DEVICES = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 
 SPLIT_OPTIONS = (
     "data_fraction",
+    "cache_only",
     *(f"{split}_{kind}" for split in ("train", "val") for kind in ("images", "ann", "labels", "split")),
 )
 

@@ -7,25 +7,29 @@ import logging
 import multiprocessing
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 from weakref import WeakSet
 
 import cv2
 import lightning.pytorch as L
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from yolo.data.annotations import AnnotatedSet
 from yolo.data.augment.pipeline import AugmentPipeline
 from yolo.data.batch import Batch, Sample, collate
+from yolo.data.cache.store import Cache
+from yolo.data.cache.use import CacheUse
 from yolo.data.dataset import DetectionDataset
-from yolo.data.fraction import take_fraction
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions, Split
 from yolo.data.pixels import BufferedPixels, LoadedPixels, PixelSource
 from yolo.data.sampler import EpochSampler
-from yolo.data.source import choose_loader, read_split
+from yolo.data.splits import read_part, ready_loader, require_same_classes
 from yolo.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -102,26 +106,74 @@ class YOLODataModule(L.LightningDataModule):
         if seed < 0:
             raise UserError(f"data.seed is {seed}, expected 0 or more")
         self.image_size = (image_size[0], image_size[1])
-        self.image_loader = choose_loader(self.options, image_loader)
+        self.image_loader = ready_loader(self.options, image_loader)
         self.seed = seed
         self.train: AnnotatedSet | None = None
         self.val: AnnotatedSet | None = None
+        self.cache_use = CacheUse(self.options, self.image_size, self.image_loader, seed)
+        self._cache: Cache | None = None
+        self._numbers: dict[Split, NDArray[np.int64]] = {}
+        self._fresh = False
+
+    @property
+    def cached(self) -> bool:
+        """Whether images come from a cache if there is one."""
+        return self.options.cache_images != "none" or self.options.cache_only
+
+    def prepare_data(self) -> None:
+        """Before training, build the cache if it is missing or out of date; one process on each machine does."""
+        fitting = self.trainer is None or self.trainer.state.fn == "fit"
+        if fitting and self.cached and not self.options.cache_only and not self._fresh:
+            self._fresh = True
+            self.build_cache(refresh=self.options.cache_refresh)
+
+    def build_cache(self, splits: tuple[Split, ...] = ("train", "val"), *, refresh: bool = False) -> bool:
+        """Build the cache of `splits` unless it is up to date or `refresh`; whether it was built."""
+        self._read_missing(splits)
+        built = self.cache_use.ensure(self._splits, refresh=refresh)
+        if built:
+            self._cache, self._numbers = None, {}  # what may be open is the one before
+        return built
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the annotations of the splits that `stage` needs; once only."""
-        if stage in (None, "fit") and self.train is None:
+        """Read the annotations of the splits that `stage` needs and open the cache; once only."""
+        wanted: tuple[Split, ...] = ("train", "val") if stage in (None, "fit") else ("val",)
+        if self.options.cache_only:
+            self._cache = self._cache or self.cache_use.open_alone()
+        self._read_missing(wanted)
+        if self.cached and not set(wanted) <= set(self._numbers):
+            self._open_cache(build="train" in wanted)
+
+    @property
+    def _splits(self) -> dict[Split, AnnotatedSet]:
+        """The splits that are there."""
+        both: tuple[tuple[Split, AnnotatedSet | None], ...] = (("train", self.train), ("val", self.val))
+        return {name: split for name, split in both if split is not None}
+
+    def _open_cache(self, *, build: bool) -> None:
+        """Open the cache for the splits that are there; without one, `build` it or leave the images to their files."""
+        if not self.options.cache_only:
+            if build:
+                self.build_cache()
+            elif reasons := self.cache_use.reasons(self._splits):
+                logger.warning("reading image files, not the cache: %s", ", ".join(reasons))
+                return
+        self._cache = self._cache or self.cache_use.open()
+        for name in self._splits:
+            self._numbers[name] = self._cache.split(name, Path(self.options.root))[1]
+
+    def _read_missing(self, wanted: tuple[Split, ...]) -> None:
+        if "train" in wanted and self.train is None:
             self.train = self._read("train")
-        if self.val is None:
+        if "val" in wanted and self.val is None:
             self.val = self._read("val")
-        if self.train is not None:
-            _require_same_classes(self.train, self.val)
+        if self.train is not None and self.val is not None:
+            require_same_classes(self.train, self.val)
 
     def _read(self, split: Split) -> AnnotatedSet:
-        whole = read_split(self.options, split, self.image_loader)
-        part = take_fraction(whole, self.options.data_fraction, self.seed)
-        if len(part.images) < len(whole.images):
-            logger.warning("data_fraction: %d of %d %s images remain", len(part.images), len(whole.images), split)
-        return part
+        if self._cache is not None and self.options.cache_only:
+            return self._cache.split(split, Path(self.options.root))[0]
+        return read_part(self.options, split, self.image_loader, self.seed)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -154,7 +206,7 @@ class YOLODataModule(L.LightningDataModule):
         if len(images) < world_size:
             raise UserError(f"{len(images)} training images cannot be shared out among {world_size} processes")
         pipeline = AugmentPipeline(self.options, self.image_size, self.seed, self.options.letterbox)
-        dataset = self._dataset(self.train, pipeline)
+        dataset = self._dataset("train", pipeline)
         sampler = EpochSampler(len(images), self.seed, rank, world_size, self.options.mosaic_pool)
         return self._loader(dataset, sampler, drop_last=len(sampler) >= self.options.batch_size)
 
@@ -166,20 +218,26 @@ class YOLODataModule(L.LightningDataModule):
         if len(self.val.images) < world_size:
             raise UserError(f"{len(self.val.images)} validation images are too few for {world_size} processes")
         indices = range(rank, len(self.val.images), world_size)
-        return self._loader(self._dataset(self.val, None), indices, drop_last=False)
+        return self._loader(self._dataset("val", None), indices, drop_last=False)
 
-    def _dataset(self, split: AnnotatedSet, pipeline: AugmentPipeline | None) -> DetectionDataset:
-        mosaic_until = self._mosaic_until() if pipeline else None
-        pixels: PixelSource = LoadedPixels(split.images, self.image_loader)
-        if pipeline and self.options.image_buffer_mb:
+    def pixels(self, split: Split) -> PixelSource:
+        """The images of a split that is set up, by position: from the cache, or from their files."""
+        if self._cache is not None and split in self._numbers:
+            return self._cache.pixels(self._numbers[split])
+        return LoadedPixels(self._splits[split].images, self.image_loader)
+
+    def _dataset(self, split: Split, pipeline: AugmentPipeline | None) -> DetectionDataset:
+        pixels = self.pixels(split)
+        raw = split in self._numbers and self._cache is not None and self._cache.spec.cache_format == "raw"
+        if pipeline and self.options.image_buffer_mb and not raw:
             pixels = BufferedPixels(pixels, self.options.image_buffer_mb << 20)
         return DetectionDataset(
-            split.images,
+            self._splits[split].images,
             pixels,
             self.image_size,
             self.options.letterbox,
             pipeline=pipeline,
-            mosaic_until=mosaic_until,
+            mosaic_until=self._mosaic_until() if pipeline else None,
         )
 
     def _mosaic_until(self) -> int | None:
@@ -197,7 +255,7 @@ class YOLODataModule(L.LightningDataModule):
 
     def _loader(self, dataset: DetectionDataset, sampler: EpochSampler | range, *, drop_last: bool) -> BatchLoader:
         options = self.options
-        workers = options.num_workers > 0
+        workers = options.num_workers > 0  # MERGE (engine-b): usable_workers
         return BatchLoader(
             dataset,
             batch_size=options.batch_size,
@@ -213,13 +271,3 @@ class YOLODataModule(L.LightningDataModule):
             prefetch_factor=options.prefetch_factor if workers else None,
             pin_memory=options.pin_memory and torch.cuda.is_available(),
         )
-
-
-def _require_same_classes(train: AnnotatedSet, val: AnnotatedSet) -> None:
-    """Class numbers must mean the same in both splits."""
-    for what, ours, theirs in (
-        ("classes", train.class_names, val.class_names),
-        ("category ids", train.category_ids, val.category_ids),
-    ):
-        if ours != theirs:
-            raise UserError(f"the validation data has other {what} than the training data: {theirs} instead of {ours}")

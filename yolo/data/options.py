@@ -210,11 +210,11 @@ class CacheOptions:
     """Take images, labels, class names and splits from the cache alone; the dataset's files are not looked at."""
     cache_encrypt: bool = False
     """Encrypt everything in the cache by AES-256-GCM; needs the key."""
-    encryption_key: SecretStr | None = None
+    encryption_key: SecretStr | None = field(default=None, repr=False)
     """Key of encrypted images and caches, 64 hexadecimal digits. Default: the environment variable
     YOLO_ENCRYPTION_KEY, which is the safer place."""
     image_buffer_mb: int = 256
-    """Decoded images that each worker keeps for further mosaics, in MiB; not used with a cache."""
+    """Decoded images that each worker keeps for further mosaics, in MiB; not used with a raw cache."""
 
 
 @dataclass(frozen=True)
