@@ -26,6 +26,8 @@ COMMANDS = {
     "predict": Command("yolo.commands.predict", "Detect objects in images."),
     "info": Command("yolo.commands.info", "Show parameters, FLOPs and shapes of a network."),
     "convert-weights": Command("yolo.commands.convert_weights", "Translate weights of other programs."),
+    "cache-export": Command("yolo.commands.cache_export", "Write a cache into an archive."),
+    "cache-import": Command("yolo.commands.cache_import", "Unpack an archive of a cache."),
     "replay": Command("yolo.commands.replay", "Run a training step again that was not finite."),
 }
 
