@@ -22,16 +22,24 @@ def read_split(options: SourceOptions, split: Split, loader: ImageLoader) -> Ann
     if not root.is_dir():
         raise UserError(f"{root}: no such dataset folder (data.root)")
     if split == "train":
-        images, annotations, labels = options.train_images, options.train_ann, options.train_labels
+        images, labels = options.train_images, options.train_labels
     else:
-        images, annotations, labels = options.val_images, options.val_ann, options.val_labels
+        images, labels = options.val_images, options.val_labels
     names = options.train_split if split == "train" else options.val_split
     split_file = root / names if names else None
     if options.format == "yolo":
         return read_yolo(root, split, images, labels, split_file, options.on_bad_label, loader)
-    images_dir = root / (images or f"{split}2017")
-    annotation_file = root / (annotations or f"annotations/instances_{split}2017.json")
+    images_dir, annotation_file = coco_places(options, split)
     return read_coco(images_dir, annotation_file, split_file, options.on_bad_label)
+
+
+def coco_places(options: SourceOptions, split: Split) -> tuple[Path, Path]:
+    """Image folder and annotation file of a COCO split."""
+    train = split == "train"
+    images = options.train_images if train else options.val_images
+    annotations = options.train_ann if train else options.val_ann
+    root = Path(options.root)
+    return root / (images or f"{split}2017"), root / (annotations or f"annotations/instances_{split}2017.json")
 
 
 def choose_loader(options: SourceOptions, loader: ImageLoader | None) -> ImageLoader:

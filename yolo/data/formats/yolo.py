@@ -7,7 +7,7 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -223,3 +223,26 @@ def _parse(line: str, where: str, names: tuple[str, ...], bad: BadLabels) -> lis
         bad.add("boxes without area", f"{where}: expected a box with a width and a height, found {quoted}")
         return None
     return [number, x1, y1, x2, y2]
+
+
+class LookedAt(NamedTuple):
+    """Files, and folders of images and of labels, that decide what `read_yolo` returns."""
+
+    files: list[Path]
+    image_folders: set[str]
+    label_folders: set[str]
+
+
+def looked_at(root: Path, split: Split, images: str | None, labels: str | None) -> LookedAt:
+    """What `read_yolo` with the same arguments looks at beside the split file, existing or not."""
+    location = _location(root, split, images, _config(root))
+    files = [root / "data.yaml", root / "classes.txt"]
+    if location.is_dir():
+        folders = {parent for parent, _, _ in os.walk(location)}
+    else:
+        files.append(location)
+        lines = read_text(location, "a list of image paths").splitlines()
+        inner = {os.path.dirname(line.strip()) for line in lines}  # noqa: PTH120 (Path is slow for each image)
+        folders = {str(base / folder) for base in (location.parent, root) for folder in inner}
+    top = root / labels if labels else None
+    return LookedAt(files, folders, {str(_label_file(Path(f, "image"), location, top).parent) for f in folders})
