@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
+from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -45,28 +48,44 @@ def unpack(data: bytes, root: Path) -> AnnotatedSet:
     import msgpack
 
     try:
-        document = msgpack.unpackb(data)
-        _require_types(document)
-        counts = document["counts"]
-        objects = {name: _split(document[name], dtype, width, counts) for name, dtype, width in _OBJECTS}
-        images = [
-            AnnotatedImage(
-                path=root / path,
-                image_id=number,
-                size=(height, width),
-                boxes=objects["boxes"][i],
-                classes=objects["classes"][i],
-                crowd=objects["crowd"][i],
-                areas=objects["areas"][i],
-            )
-            for i, (path, number, (height, width)) in enumerate(
-                zip(document["paths"], document["ids"], document["sizes"], strict=True)
-            )
-        ]
-        names, categories = tuple(document["class_names"]), tuple(document["category_ids"])
-        return AnnotatedSet(images, names, categories, document["skipped"])
+        with _no_collection():
+            return _build(msgpack.unpackb(data), root)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, msgpack.UnpackException) as error:
         raise ValueError(f"not a packed split ({error})") from error
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """The garbage collector, which nothing here needs, would take three quarters of the time for 20,000 images."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _build(document: dict[str, Any], root: Path) -> AnnotatedSet:
+    _require_types(document)
+    counts = document["counts"]
+    objects = {name: _split(document[name], dtype, width, counts) for name, dtype, width in _OBJECTS}
+    images = [
+        AnnotatedImage(
+            path=root / path,
+            image_id=number,
+            size=(height, width),
+            boxes=objects["boxes"][i],
+            classes=objects["classes"][i],
+            crowd=objects["crowd"][i],
+            areas=objects["areas"][i],
+        )
+        for i, (path, number, (height, width)) in enumerate(
+            zip(document["paths"], document["ids"], document["sizes"], strict=True)
+        )
+    ]
+    names, categories = tuple(document["class_names"]), tuple(document["category_ids"])
+    return AnnotatedSet(images, names, categories, document["skipped"])
 
 
 def _require_types(document: dict[str, Any]) -> None:
