@@ -273,15 +273,44 @@ def test_coco(coco: Callable[..., Path], tmp_path: Path) -> None:
     dataset()
     assert_same(dataset(), dataset())
     assert dataset.reads == 1
-    (tmp_path / "images" / "new.jpg").write_text("listed nowhere")
+    (tmp_path / "images" / "a.jpg").write_text("sizes are those of the annotation file")
     dataset()
     assert dataset.reads == 1
-    rewrite(tmp_path / "ann.json", lambda t: t.replace("123.5", "124.5"))
+    (tmp_path / "images" / "new.jpg").write_text("may be what the reader would rather take")
     dataset()
     assert dataset.reads == 2
+    rewrite(tmp_path / "ann.json", lambda t: t.replace("123.5", "124.5"))
+    dataset()
+    assert dataset.reads == 3
     (tmp_path / "images" / "a.jpg").unlink()
     with pytest.raises(UserError, match=r"a\.jpg: no such image file"):
         cached_split(dataset.options, "train", LOADER, dataset.read)
+
+
+def test_coco_images_behind_a_link(coco: Callable[..., Path], tmp_path: Path) -> None:
+    coco()
+    (tmp_path / "train2017").mkdir()
+    (tmp_path / "annotations").mkdir()
+    rewrite(tmp_path / "ann.json", lambda t: t.replace('"b.jpg', '"link/b.jpg').replace('"a.jpg', '"../images/a.jpg'))
+    (tmp_path / "ann.json").rename(tmp_path / "annotations/instances_train2017.json")
+    (tmp_path / "train2017" / "link").symlink_to("../images")
+    dataset = Cached(tmp_path, format="coco")
+    dataset()
+    assert_same(dataset(), dataset())
+    assert dataset.reads == 1
+    (tmp_path / "images" / "b.jpg").unlink()
+    with pytest.raises(UserError, match=r"b\.jpg: no such image file"):
+        cached_split(dataset.options, "train", LOADER, dataset.read)
+
+
+def test_listed_images_with_endings_of_their_own(dataset: Cached) -> None:
+    root = Path(dataset.options.root)
+    (root / "images/train/a.jpg").rename(root / "images/train/a.pic")
+    (root / "train.txt").write_text("images/train/a.pic\n")
+    dataset(train_images="train.txt", loader=Half(1))
+    shutil.copy(root / "images/train/c.jpg", root / "images/train/a.pic")
+    dataset(train_images="train.txt", loader=Half(1))
+    assert dataset.reads == 2
 
 
 def test_fresh_files_are_not_trusted(dataset: Cached, monkeypatch: pytest.MonkeyPatch) -> None:

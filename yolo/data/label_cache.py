@@ -121,10 +121,7 @@ class _Seen:
 
 
 def _look(options: DataOptions, split: Split, loader: ImageLoader) -> _Seen:
-    """Stamps of all that the reader will look at. UserError where the reader would raise one.
-
-    For COCO that is not the images: their sizes are in the annotation file, and that they exist is checked on each hit.
-    """
+    """Stamps of all that the reader will look at; UserError where the reader would raise one."""
     root = Path(options.root)
     seen = _Seen()
     for code in (coco, common, yolo, loaders, sys.modules.get(type(loader).__module__)):
@@ -132,19 +129,20 @@ def _look(options: DataOptions, split: Split, loader: ImageLoader) -> _Seen:
             seen.add(path)
     if names := getattr(options, f"{split}_split"):
         seen.add(root / names)
+    images = getattr(options, f"{split}_images")
     if options.format == "coco":
-        seen.add(coco_places(options, split)[1])
+        images_dir, annotation_file = coco_places(root, split, images, getattr(options, f"{split}_ann"))
+        seen.add(annotation_file)
+        for parent, _, files in os.walk(images_dir):  # names only: sizes are those of the annotation file
+            seen.lines.append("\0".join((parent, *sorted(files))))
         return seen
-    images, labels = getattr(options, f"{split}_images"), getattr(options, f"{split}_labels")
-    places = yolo.looked_at(root, split, images, labels)
+    places = yolo.looked_at(root, split, images, getattr(options, f"{split}_labels"))
     for file in places.files:
         seen.add(file)
     for folder in places.image_folders | places.label_folders:
         # Together: images and labels may share a folder, which is then listed once.
-        suffixes = (loader.suffixes if folder in places.image_folders else frozenset()) | (
-            {".txt"} if folder in places.label_folders else set()
-        )
-        seen.add_folder(folder, suffixes)
+        endings = loader.suffixes | places.endings if folder in places.image_folders else frozenset()
+        seen.add_folder(folder, endings | {".txt"} if folder in places.label_folders else endings)
     return seen
 
 
@@ -167,11 +165,21 @@ def _load(file: Path, digest: bytes, options: DataOptions, split: Split) -> Anno
         return None
     try:
         result = unpack(body, Path(options.root))
-        if options.format == "coco":
-            coco.require_files([image.path for image in result.images], coco_places(options, split)[1])
-    except (ValueError, UserError):
+    except ValueError:
         return None
-    return result
+    # COCO's images may also lie behind links or outside of their folder, where nobody has looked yet.
+    return result if options.format != "coco" or _all_there(result) else None
+
+
+def _all_there(split: AnnotatedSet) -> bool:
+    folders: dict[str, set[str]] = {}
+    for image in split.images:
+        folder, _, name = str(image.path).rpartition(os.sep)
+        if folder not in folders:
+            folders[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()  # noqa: PTH112, PTH208
+        if name not in folders[folder]:
+            return False
+    return True
 
 
 def _store(file: Path, digest: bytes, body: bytes) -> None:

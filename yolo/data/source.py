@@ -22,24 +22,15 @@ def read_split(options: SourceOptions, split: Split, loader: ImageLoader) -> Ann
     if not root.is_dir():
         raise UserError(f"{root}: no such dataset folder (data.root)")
     if split == "train":
-        images, labels = options.train_images, options.train_labels
+        images, annotations, labels = options.train_images, options.train_ann, options.train_labels
     else:
-        images, labels = options.val_images, options.val_labels
+        images, annotations, labels = options.val_images, options.val_ann, options.val_labels
     names = options.train_split if split == "train" else options.val_split
     split_file = root / names if names else None
     if options.format == "yolo":
         return read_yolo(root, split, images, labels, split_file, options.on_bad_label, loader)
-    images_dir, annotation_file = coco_places(options, split)
+    images_dir, annotation_file = coco_places(root, split, images, annotations)
     return read_coco(images_dir, annotation_file, split_file, options.on_bad_label)
-
-
-def coco_places(options: SourceOptions, split: Split) -> tuple[Path, Path]:
-    """Image folder and annotation file of a COCO split."""
-    train = split == "train"
-    images = options.train_images if train else options.val_images
-    annotations = options.train_ann if train else options.val_ann
-    root = Path(options.root)
-    return root / (images or f"{split}2017"), root / (annotations or f"annotations/instances_{split}2017.json")
 
 
 def choose_loader(options: SourceOptions, loader: ImageLoader | None) -> ImageLoader:
@@ -49,3 +40,8 @@ def choose_loader(options: SourceOptions, loader: ImageLoader | None) -> ImageLo
     if loader is not None:
         raise UserError(f"data.image_loader is {type(loader).__name__}, but data.format=shapes draws its own images")
     return ShapesLoader(options.shapes_size, options.shapes_seed)
+
+
+def coco_places(root: Path, split: Split, images: str | None, annotations: str | None) -> tuple[Path, Path]:
+    """Image folder and annotation file of a COCO split, each where it usually lies unless it is given."""
+    return root / (images or f"{split}2017"), root / (annotations or f"annotations/instances_{split}2017.json")

@@ -88,7 +88,7 @@ def zipped(data: bytes) -> bytes:
     return file.getvalue()
 
 
-BOMB = bytes(400 << 20)
+BOMB = bytes(160 << 20)
 
 
 def header_bomb(kind: bytes) -> bytes:
@@ -276,7 +276,7 @@ def test_hostile_archive_is_refused(name: str, data: bytes, target: Path, tmp_pa
     assert len(done.stderr) < 600
     assert done.stderr.rstrip("\n").isprintable()
     assert tree(target.parent) == before
-    assert peak < 150 << 20
+    assert peak < 110 << 20
 
 
 def test_there_are_enough_of_them() -> None:

@@ -49,7 +49,7 @@ def read_coco(
 
     ids = list(images)
     chosen = [ids[i] for i in select([image.path for image in images.values()], split_file)]
-    require_files([images[i].path for i in chosen], annotation_file)
+    _require_files([images[i].path for i in chosen], annotation_file)
     order = {category: number for number, category in enumerate(names)}
     records = [_record(i, images[i], labels.get(i, []), order) for i in chosen]
     return AnnotatedSet(records, tuple(names.values()), tuple(names), skipped)
@@ -154,7 +154,7 @@ def _label(entry: dict[str, Any], image: _Image, bad: BadLabels, where: str) -> 
     return _Label((x, y, x + width, y + height), entry["category_id"], bool(entry.get("iscrowd", 0)), area)
 
 
-def require_files(paths: list[Path], annotation_file: Path) -> None:
+def _require_files(paths: list[Path], annotation_file: Path) -> None:
     """Every file must exist; each folder is listed once, which is far quicker than asking for every file."""
     listings: dict[Path, set[str]] = {}
     for path in paths:

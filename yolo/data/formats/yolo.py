@@ -231,18 +231,23 @@ class LookedAt(NamedTuple):
     files: list[Path]
     image_folders: set[str]
     label_folders: set[str]
+    endings: set[str]
+    """Of listed images: a list may name files that a folder would not be searched for."""
 
 
 def looked_at(root: Path, split: Split, images: str | None, labels: str | None) -> LookedAt:
     """What `read_yolo` with the same arguments looks at beside the split file, existing or not."""
     location = _location(root, split, images, _config(root))
-    files = [root / "data.yaml", root / "classes.txt"]
+    files, endings = [root / "data.yaml", root / "classes.txt"], set[str]()
     if location.is_dir():
         folders = {parent for parent, _, _ in os.walk(location)}
     else:
         files.append(location)
         lines = read_text(location, "a list of image paths").splitlines()
-        inner = {os.path.dirname(line.strip()) for line in lines}  # noqa: PTH120 (Path is slow for each image)
+        # Path is slow for each image.
+        inner = {os.path.dirname(line.strip()) for line in lines}  # noqa: PTH120
+        endings = {os.path.splitext(line.strip())[1].lower() for line in lines}  # noqa: PTH122
         folders = {str(base / folder) for base in (location.parent, root) for folder in inner}
     top = root / labels if labels else None
-    return LookedAt(files, folders, {str(_label_file(Path(f, "image"), location, top).parent) for f in folders})
+    label_folders = {str(_label_file(Path(folder, "image"), location, top).parent) for folder in folders}
+    return LookedAt(files, folders, label_folders, endings)
