@@ -25,13 +25,15 @@ COMMANDS = {
     "validate": Command("yolo.commands.validate", "Measure a checkpoint on a dataset with COCO's metrics."),
     "predict": Command("yolo.commands.predict", "Detect objects in images."),
     "info": Command("yolo.commands.info", "Show parameters, FLOPs and shapes of a network."),
-    "visualize-aug": Command("yolo.commands.visualize_aug", "Draw training samples as the network sees them."),
     "check-data": Command("yolo.commands.check_data", "Look for faults in a dataset, and count what is in it."),
+    "visualize-aug": Command("yolo.commands.visualize_aug", "Draw training samples as the network sees them."),
     "cache-create": Command("yolo.commands.cache_create", "Build the image cache of a dataset without training."),
     "cache-info": Command("yolo.commands.cache_info", "Show what a cache holds."),
     "cache-verify": Command("yolo.commands.cache_verify", "Read a whole cache and name everything that is damaged."),
-    "convert-weights": Command("yolo.commands.convert_weights", "Translate weights of other programs."),
+    "cache-export": Command("yolo.commands.cache_export", "Write a cache into an archive."),
+    "cache-import": Command("yolo.commands.cache_import", "Unpack an archive of a cache."),
     "encrypt-images": Command("yolo.commands.encrypt_images", "Encrypt images for the EncryptedImageLoader."),
+    "convert-weights": Command("yolo.commands.convert_weights", "Translate weights of other programs."),
     "replay": Command("yolo.commands.replay", "Run a training step again that was not finite."),
 }
 

@@ -9,15 +9,14 @@ import pytest
 from tests.data.cache.secret_dataset import write_secret_dataset
 from yolo.data.loaders import DefaultImageLoader
 from yolo.data.options import DataOptions
-from yolo.data.splits import read_part, ready_loader, require_same_classes
+from yolo.data.splits import read_part, require_same_classes
 from yolo.errors import UserError
 
 
 def test_a_part_of_a_split(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_secret_dataset(tmp_path)
     options = DataOptions(format="yolo", root=str(tmp_path))
-    loader = ready_loader(options, None)
-    assert isinstance(loader, DefaultImageLoader)
+    loader = DefaultImageLoader()
     assert len(read_part(options, "train", loader, 0).images) == 12
     with caplog.at_level(logging.WARNING):
         part = read_part(replace(options, data_fraction=0.5), "train", loader, 0)

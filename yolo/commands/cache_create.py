@@ -41,10 +41,11 @@ def main(arguments: Sequence[str]) -> None:
     options, given = parse_data_command("cache-create", CacheCreateOptions, arguments)
     require_ranges(options, {"jpeg_quality": (1, 100), "workers": (1, 100_000)}, "--")
     from yolo.data.cache.use import CacheUse
-    from yolo.data.splits import read_part, ready_loader, require_same_classes
+    from yolo.data.source import choose_loader
+    from yolo.data.splits import read_part, require_same_classes
 
     data = data_options(options, given.options)
-    use = CacheUse(data, given.image_size, ready_loader(data, given.image_loader), given.seed)
+    use = CacheUse(data, given.image_size, choose_loader(data, given.image_loader), given.seed)
     names: tuple[Split, ...] = ("train", "val") if options.split == "both" else (options.split,)
     splits = {name: read_part(data, name, use.loader, use.seed) for name in names}
     if options.split == "both":

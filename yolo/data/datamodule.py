@@ -29,7 +29,9 @@ from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions, Split
 from yolo.data.pixels import BufferedPixels, LoadedPixels, PixelSource
 from yolo.data.sampler import EpochSampler
-from yolo.data.splits import read_part, ready_loader, require_same_classes
+from yolo.data.source import choose_loader
+from yolo.data.splits import read_part, require_same_classes
+from yolo.data.workers import usable_workers
 from yolo.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -106,7 +108,7 @@ class YOLODataModule(L.LightningDataModule):
         if seed < 0:
             raise UserError(f"data.seed is {seed}, expected 0 or more")
         self.image_size = (image_size[0], image_size[1])
-        self.image_loader = ready_loader(self.options, image_loader)
+        self.image_loader = choose_loader(self.options, image_loader)
         self.seed = seed
         self.train: AnnotatedSet | None = None
         self.val: AnnotatedSet | None = None
@@ -255,19 +257,19 @@ class YOLODataModule(L.LightningDataModule):
 
     def _loader(self, dataset: DetectionDataset, sampler: EpochSampler | range, *, drop_last: bool) -> BatchLoader:
         options = self.options
-        workers = options.num_workers > 0  # MERGE (engine-b): usable_workers
+        workers = usable_workers(options.num_workers)
         return BatchLoader(
             dataset,
             batch_size=options.batch_size,
             sampler=sampler,
             drop_last=drop_last,
             collate_fn=collate,
-            num_workers=options.num_workers,
+            num_workers=workers,
             multiprocessing_context=options.start_method if workers else None,
             # Its own, since an iterator draws a seed for its workers: the training's random numbers are left alone.
             generator=torch.Generator().manual_seed(self.seed),
             worker_init_fn=_init_worker,
-            persistent_workers=workers,
+            persistent_workers=workers > 0,
             prefetch_factor=options.prefetch_factor if workers else None,
             pin_memory=options.pin_memory and torch.cuda.is_available(),
         )

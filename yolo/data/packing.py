@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
+from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -44,36 +48,74 @@ def unpack(data: bytes, root: Path) -> AnnotatedSet:
     import msgpack
 
     try:
-        document = msgpack.unpackb(data)
-        counts = document["counts"]
-        objects = {name: _split(document[name], dtype, width, counts) for name, dtype, width in _OBJECTS}
-        images = [
-            AnnotatedImage(
-                path=root / path,
-                image_id=number,
-                size=(height, width),
-                boxes=objects["boxes"][i],
-                classes=objects["classes"][i].reshape(-1),
-                crowd=objects["crowd"][i].reshape(-1),
-                areas=objects["areas"][i].reshape(-1),
-            )
-            for i, (path, number, (height, width)) in enumerate(
-                zip(document["paths"], document["ids"], document["sizes"], strict=True)
-            )
-        ]
-        names, categories = tuple(document["class_names"]), tuple(document["category_ids"])
-        return AnnotatedSet(images, names, categories, dict(document["skipped"]))
+        with _no_collection():
+            return _build(msgpack.unpackb(data), root)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, msgpack.UnpackException) as error:
         raise ValueError(f"not a packed split ({error})") from error
 
 
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """The garbage collector, which nothing here needs, would take three quarters of the time for 20,000 images."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _build(document: dict[str, Any], root: Path) -> AnnotatedSet:
+    _require_types(document)
+    counts = document["counts"]
+    objects = {name: _split(document[name], dtype, width, counts) for name, dtype, width in _OBJECTS}
+    images = [
+        AnnotatedImage(
+            path=root / path,
+            image_id=number,
+            size=(height, width),
+            boxes=objects["boxes"][i],
+            classes=objects["classes"][i],
+            crowd=objects["crowd"][i],
+            areas=objects["areas"][i],
+        )
+        for i, (path, number, (height, width)) in enumerate(
+            zip(document["paths"], document["ids"], document["sizes"], strict=True)
+        )
+    ]
+    names, categories = tuple(document["class_names"]), tuple(document["category_ids"])
+    return AnnotatedSet(images, names, categories, document["skipped"])
+
+
+def _require_types(document: dict[str, Any]) -> None:
+    """What is neither an array nor unpacked from a sequence of the right length below."""
+    skipped = document["skipped"]
+    for kind, values in (
+        (str, [*document["paths"], *document["class_names"], *skipped]),
+        (int, [*document["ids"], *document["category_ids"], *document["counts"], *skipped.values()]),
+        (int, [number for size in document["sizes"] for number in size]),
+    ):
+        if not all(type(value) is kind for value in values):
+            raise ValueError(f"other values than {kind.__name__}")
+
+
 def _relative(path: Path, root: Path) -> str:
+    if path.is_relative_to(root):
+        return str(path.relative_to(root))
+    if ".." in path.parts:
+        return str(path.absolute())  # behind a link `a/..` is another place than what `abspath` makes of it
     absolute, top = os.path.abspath(path), os.path.abspath(root)  # noqa: PTH100 (`resolve` would follow links)
     return os.path.relpath(absolute, top) if absolute.startswith(top + os.sep) else absolute
 
 
 def _split(data: bytes, dtype: Any, width: int, counts: list[int]) -> list[NDArray[Any]]:
-    rows = np.frombuffer(data, dtype).reshape(-1, width)
-    if len(rows) != sum(counts):
+    rows: NDArray[Any] = np.frombuffer(data, dtype).copy()  # which may be written to
+    if width > 1:
+        rows = rows.reshape(-1, width)
+    if len(rows) != sum(counts) or min(counts, default=0) < 0:
         raise ValueError(f"{len(rows)} objects instead of {sum(counts)}")
-    return np.split(rows, np.cumsum(counts)[:-1]) if counts else []
+    ends = list(accumulate(counts))
+    return [
+        rows[end - count : end] for end, count in zip(ends, counts, strict=True)
+    ]  # np.split takes five times as long

@@ -36,8 +36,7 @@ def read_split(options: SourceOptions, split: Split, loader: ImageLoader) -> Ann
     split_file = root / names if names else None
     if options.format == "yolo":
         return read_yolo(root, split, images, labels, split_file, options.on_bad_label, loader)
-    images_dir = root / (images or f"{split}2017")
-    annotation_file = root / (annotations or f"annotations/instances_{split}2017.json")
+    images_dir, annotation_file = coco_places(root, split, images, annotations)
     return read_coco(images_dir, annotation_file, split_file, options.on_bad_label, loader.suffixes)
 
 
@@ -79,3 +78,8 @@ def loader_of_run(class_path: str) -> ImageLoader | None:
     if not class_path.startswith("yolo."):
         raise UserError(f"trained with {class_path}: name a loader by --data.image_loader")
     return EncryptedImageLoader() if class_path == ENCRYPTED_LOADER else None
+
+
+def coco_places(root: Path, split: Split, images: str | None, annotations: str | None) -> tuple[Path, Path]:
+    """Image folder and annotation file of a COCO split, each where it usually lies unless it is given."""
+    return root / (images or f"{split}2017"), root / (annotations or f"annotations/instances_{split}2017.json")

@@ -1,4 +1,4 @@
-"""From the options to the loader and the splits that a run works on."""
+"""From the options to the splits that a run works on."""
 
 from __future__ import annotations
 
@@ -6,23 +6,18 @@ import logging
 
 from yolo.data.annotations import AnnotatedSet
 from yolo.data.fraction import take_fraction
+from yolo.data.label_cache import cached_split
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions, Split
-from yolo.data.source import choose_loader, read_split
+from yolo.data.source import read_split
 from yolo.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 
-def ready_loader(options: DataOptions, loader: ImageLoader | None) -> ImageLoader:
-    """The loader asked for, with its key, else the one that fits the format."""
-    # MERGE (engine-b): `if isinstance(loader, EncryptedImageLoader): loader = loader.with_key(find_key(...))`
-    return choose_loader(options, loader)
-
-
 def read_part(options: DataOptions, split: Split, loader: ImageLoader, seed: int) -> AnnotatedSet:
     """The annotations of the part of a split that `data_fraction` asks for."""
-    whole = read_split(options, split, loader)  # MERGE (engine-d): cached_split(options, split, loader, read_split)
+    whole = cached_split(options, split, loader, read_split)
     part = take_fraction(whole, options.data_fraction, seed)
     if len(part.images) < len(whole.images):
         logger.warning("data_fraction: %d of %d %s images remain", len(part.images), len(whole.images), split)

@@ -7,7 +7,7 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -232,3 +232,31 @@ def parse_line(line: str, where: str, names: tuple[str, ...], bad: BadLabels) ->
         bad.add("boxes without area", f"{where}: expected a box with a width and a height, found {quoted}")
         return None
     return [number, x1, y1, x2, y2]
+
+
+class LookedAt(NamedTuple):
+    """Files, and folders of images and of labels, that decide what `read_yolo` returns."""
+
+    files: list[Path]
+    image_folders: set[str]
+    label_folders: set[str]
+    endings: set[str]
+    """Of listed images: a list may name files that a folder would not be searched for."""
+
+
+def looked_at(root: Path, split: Split, images: str | None, labels: str | None) -> LookedAt:
+    """What `read_yolo` with the same arguments looks at beside the split file, existing or not."""
+    location = find_location(root, split, images, read_config(root))
+    files, endings = [root / "data.yaml", root / "classes.txt"], set[str]()
+    if location.is_dir():
+        folders = {parent for parent, _, _ in os.walk(location)}
+    else:
+        files.append(location)
+        lines = read_text(location, "a list of image paths").splitlines()
+        # Path is slow for each image.
+        inner = {os.path.dirname(line.strip()) for line in lines}  # noqa: PTH120
+        endings = {os.path.splitext(line.strip())[1].lower() for line in lines}  # noqa: PTH122
+        folders = {str(base / folder) for base in (location.parent, root) for folder in inner}
+    top = root / labels if labels else None
+    label_folders = {str(label_file_of(Path(folder, "image"), location, top).parent) for folder in folders}
+    return LookedAt(files, folders, label_folders, endings)
