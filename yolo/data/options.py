@@ -140,7 +140,7 @@ class AugmentOptions:
     """Probability that a training sample is a mosaic of several images."""
     mosaic_9_prob: float = 0.0
     """Probability that a mosaic has nine images and not four."""
-    mosaic_pool: int = 64
+    mosaic_pool: int = 256
     """The further images of a mosaic, MixUp or CutMix come from the same block of this many images in the epoch's
     random order, so that a buffer of that many decoded images serves them; 0 for the whole dataset."""
     bbox_mosaic: BBoxMosaicOptions = field(default_factory=BBoxMosaicOptions)
