@@ -22,6 +22,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "test_learning" not in item.nodeid)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Caches of tests go to a folder of this session, not to the user's."""
+    os.environ["YOLO_CACHE_DIR"] = str(tmp_path_factory.mktemp("caches"))
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """Folder of the sample data sets; tests that need it are skipped without it."""

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from tests.conftest import Run, launch_yolo, run_yolo
 from tests.models.weights.official import official, save_official
 from tests.tiny_dataset import write_dataset
+from yolo import cli
 
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", ROOT / "HOWTO.md", ROOT / "training-experiment" / "README.md"]
@@ -50,7 +52,15 @@ PYTHON = [(p.name, block) for p in DOCS for block in re.findall(r"```python\n(.*
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run) -> Path:
+def key() -> Iterator[None]:
+    """A key for what the docs encrypt."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("YOLO_ENCRYPTION_KEY", "0123456789abcdef" * 4)
+        yield
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None) -> Path:
     """A folder in which the paths of the docs exist."""
     folder = tmp_path_factory.mktemp("docs")
     for dataset in ("path/to/dataset", "bccd"):
@@ -58,6 +68,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run) -> Path:
     shutil.copytree(ROOT / "training-experiment", folder / "training-experiment")
     (folder / "my_package.py").write_text(NETWORK)
     save_official(official("v9-t", class_width=80).half(), folder / "yolov9-t-converted.pt")
+    run_yolo("encrypt-images", "--source=path/to/dataset/images", "--output=path/to/encrypted/images", cwd=folder)
+    shutil.copytree(folder / "path/to/dataset/labels", folder / "path/to/encrypted/labels")
+    shutil.copy(folder / "path/to/dataset/data.yaml", folder / "path/to/encrypted/data.yaml")
+    run_yolo("cache-create", "--data.root=path/to/dataset", "--data.format=yolo", "--output-dir=caches",
+             "--cache-format=raw", cwd=folder)  # fmt: skip
+    run_yolo("cache-export", "--cache-dir=caches/.yolo_cache_640x640_f1.0", "--output=cache.tar.zst", cwd=folder)
     for name in ("folder", "image_or_folder"):
         shutil.copytree(folder / "path/to/dataset/images/val", folder / name)
     shutil.copy(folder / "folder" / "0.jpg", folder / "image.jpg")
@@ -85,6 +101,10 @@ def test_command(document: str, line: str, workplace: Path, monkeypatch: pytest.
         size = ["--model.model_config=v9-t"] if "--model.network_args" not in line else []
         epochs = ["--trainer.max_epochs=2"] if "--ckpt_path" in line else []
         arguments += [*SMALL, *size, *epochs]
+        if "cache_only" in line:
+            arguments.append("--model.image_size=640")  # the size of the cache
+    if arguments[0] in ("encrypt-images", "cache-export"):
+        arguments.append("--force")
     run = launch_yolo if "devices" in line else run_yolo
     done = run(*arguments, cwd=workplace)
     expected = 1 if arguments[0] == "replay" else 0  # 1 says that the step is not finite, which it is
@@ -105,9 +125,7 @@ def test_make_targets_exist() -> None:
 
 
 def test_options_named_in_the_docs_exist() -> None:
-    helps = "".join(
-        run_yolo(name, "--help").stdout for name in ("fit", "validate", "predict", "convert-weights", "info", "replay")
-    )
+    helps = "".join(run_yolo(name, "--help").stdout for name in cli.COMMANDS)
     for path in DOCS:
         for option in set(re.findall(r"`(--[\w.-]+)", path.read_text())):
             assert f"{option}" in helps or option in ("--help",), f"{path.name}: {option}"

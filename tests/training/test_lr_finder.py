@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from pathlib import Path
 
@@ -127,3 +128,12 @@ def test_the_plot_marks_the_suggestion(tmp_path: Path) -> None:
     write_plot(tmp_path / "b.png", rates, losses, losses, None)
     a, b = (cv2.imread(str(tmp_path / name)).astype(int) for name in ("a.png", "b.png"))
     assert ((a[..., 2] - a[..., 0]) > 100).sum() > 100 > ((b[..., 2] - b[..., 0]) > 100).sum()
+
+
+def test_what_follows_an_explosion_does_not_count() -> None:
+    rates = [10 ** (-6 + 0.06 * i) for i in range(100)]
+    falling = [5 - 3 / (1 + math.exp(-(i - 40) / 4)) for i in range(70)]
+    explosion = [1e6] * 15 + [10.0] * 15
+    suggestion = suggest(rates, falling + explosion)
+    assert suggestion is not None
+    assert rates[36] < suggestion < rates[44]

@@ -124,8 +124,10 @@ class FitCLI(LightningCLI):
         print_metrics(f"best epoch: {checkpoint.best_epoch}", metrics)
         run = Path(folder or best.parent)
         sheet = run / "predictions.jpg"
-        detector = Detector.load(best, loader=self.datamodule.image_loader, device=self.model.device)
-        write_sheet(detector, self.datamodule, sheet)
+        if self.datamodule.confidential:
+            print("pictures:   none, since the images are encrypted")
+        else:
+            write_sheet(Detector.load(best, device=self.model.device), self.datamodule, sheet)
         for label, path in {"checkpoint": best, "metrics": run / "metrics.csv", "pictures": sheet}.items():
             if path.is_file():
                 print(f"{label + ':':<12}{path}")

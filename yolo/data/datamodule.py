@@ -25,6 +25,7 @@ from yolo.data.batch import Batch, Sample, collate
 from yolo.data.cache.store import Cache
 from yolo.data.cache.use import CacheUse
 from yolo.data.dataset import DetectionDataset
+from yolo.data.encrypted_loader import EncryptedImageLoader
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions, Split
 from yolo.data.pixels import BufferedPixels, LoadedPixels, PixelSource
@@ -121,6 +122,11 @@ class YOLODataModule(L.LightningDataModule):
     def cached(self) -> bool:
         """Whether images come from a cache if there is one."""
         return self.options.cache_images != "none" or self.options.cache_only
+
+    @property
+    def confidential(self) -> bool:
+        """Whether the images are encrypted where they lie, so that no picture of them may be written."""
+        return self.options.cache_encrypt or isinstance(self.image_loader, EncryptedImageLoader)
 
     def prepare_data(self) -> None:
         """Before training, build the cache if it is missing or out of date; one process on each machine does."""

@@ -22,6 +22,7 @@ from yolo.training.schedule import Rates
 from yolo.whole_file import whole_file
 
 LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 100
+DIVERGED = 4
 SMOOTHING = 4.0
 """Standard deviation, in updates, of the window that the loss is averaged over."""
 
@@ -60,8 +61,15 @@ def find_learning_rate(
     trainer.check_val_every_n_epoch = sys.maxsize
     with tempfile.TemporaryDirectory() as folder:
         cast(Any, trainer)._default_root_dir = folder  # for the sweep's copy of the weights
+        # Lightning would stop at a loss far above the lowest so far, which one batch without objects can set.
         Tuner(trainer).lr_find(
-            module, datamodule=datamodule, min_lr=LOWEST, max_lr=HIGHEST, num_training=STEPS, update_attr=False
+            module,
+            datamodule=datamodule,
+            min_lr=LOWEST,
+            max_lr=HIGHEST,
+            num_training=STEPS,
+            early_stop_threshold=None,
+            update_attr=False,
         )
     smooth = smoothed(losses)
     suggestion = suggest(rates, smooth)
@@ -98,11 +106,17 @@ def smoothed(losses: list[float]) -> list[float]:
 
 
 def suggest(rates: list[float], losses: list[float]) -> float | None:
-    """The rate at which smooth losses fall fastest over the logarithm of the rate; None with too few finite losses."""
+    """The rate at which smooth losses fall fastest over the logarithm of the rate; None with too few finite losses.
+
+    Only what comes before a loss of DIVERGED times the lowest so far counts: one that has exploded falls fast, too.
+    """
     points = [(math.log(rate), loss) for rate, loss in zip(rates, losses, strict=True) if math.isfinite(loss)]
     if len(points) < 2 * SMOOTHING:
         return None
     logs, values = np.array(points).T
+    diverged = values > DIVERGED * np.minimum.accumulate(values)
+    end = max(int(diverged.argmax()), 2) if diverged.any() else len(values)
+    logs, values = logs[:end], values[:end]
     return math.exp(logs[np.gradient(values, logs).argmin()])
 
 
