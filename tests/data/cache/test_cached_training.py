@@ -162,12 +162,13 @@ def test_fit_from_a_cache_learns_what_it_learns_from_files(tmp_path: Path, monke
         "files": [],
         "ram": [*raw, "--data.cache_images=ram"],
         "disk": [*raw, "--data.cache_images=disk"],
-        "only": [*raw, "--data.cache_images=disk", "--data.cache_only=true"],
+        "only": [*raw, "--data.cache_images=disk", "--data.cache_only=true", f"--data.encryption_key={KEY}"],
     }
     decoded = {}
     for name, options in runs.items():
         if name == "only":
             shutil.rmtree(root)
+            monkeypatch.delenv("YOLO_ENCRYPTION_KEY")
         (tmp_path / name).mkdir()
         CountingLoader.decoded = 0
         done = run_yolo(*given, *options, cwd=tmp_path / name)
@@ -179,8 +180,10 @@ def test_fit_from_a_cache_learns_what_it_learns_from_files(tmp_path: Path, monke
     assert (decoded["ram"], decoded["disk"], decoded["only"]) == (17, 0, 0)
     run = tmp_path / "only/runs/quickstart/version_0"
     best = run / "checkpoints/best.ckpt"
+    monkeypatch.setenv("YOLO_ENCRYPTION_KEY", KEY)
     done = run_yolo("validate", "--checkpoint", best, "--data.image_loader.class_path", COUNTER)
     assert done.returncode == 0, done.stderr
+    assert "encryption_key: null" in (run / "config.yaml").read_text()
     assert KEY.encode() not in best.read_bytes() + (run / "config.yaml").read_bytes()
     monkeypatch.delenv("YOLO_ENCRYPTION_KEY")
     refused = run_yolo("validate", "--checkpoint", best, "--data.image_loader.class_path", COUNTER)
