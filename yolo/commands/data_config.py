@@ -34,6 +34,8 @@ class DataModuleArguments:
     image_size: tuple[int, int]
     image_loader: ImageLoader | None
     seed: int
+    max_epochs: int | None = None
+    """trainer.max_epochs of the configs, from whose end the epochs without mosaic count."""
 
     def datamodule(self) -> YOLODataModule:
         """The data module that `fit` would build from the same config."""
@@ -51,6 +53,7 @@ class _Config:
     data: Mapping[str, Any]
     image_size: Any = None
     seed: Any = None
+    max_epochs: Any = None
 
 
 class _ConfigFlags(SentenceErrors, PlainParser):
@@ -99,7 +102,8 @@ def parse_data_command(
         image_size = as_size(size[0] if len(size) == 1 else size)
     if seed is None:
         seed = next((_seed(config) for config in reversed(configs) if config.seed is not None), 0)
-    return options(**parsed), DataModuleArguments(data, image_size, loader, seed)
+    max_epochs = next((c.max_epochs for c in reversed(configs) if isinstance(c.max_epochs, int)), None)
+    return options(**parsed), DataModuleArguments(data, image_size, loader, seed, max_epochs)
 
 
 def add_data_options(parser: Parser) -> None:
@@ -145,13 +149,14 @@ def _read(path: Path) -> _Config:
     content = {} if content is None else content
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a mapping with sections such as `data`, found {type(content).__name__}")
-    section, model = (content.get(name) or {} for name in ("data", "model"))
+    section, model, trainer = (content.get(name) or {} for name in ("data", "model", "trainer"))
     if not isinstance(section, dict):
         raise UserError(f"{path}: `data` is {section!r}, expected a mapping")
     data = {name: value for name, value in section.items() if name not in _LINKED}
     _check(path, data)
     image_size = model.get("image_size") if isinstance(model, dict) else None
-    return _Config(path, data, image_size, content.get("seed_everything"))
+    max_epochs = trainer.get("max_epochs") if isinstance(trainer, dict) else None
+    return _Config(path, data, image_size, content.get("seed_everything"), max_epochs)
 
 
 def _check(path: Path, data: Mapping[str, Any]) -> None:
