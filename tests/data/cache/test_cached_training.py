@@ -209,7 +209,7 @@ def test_memory_and_open_files_stay_flat(
     module = make_data(**options, num_workers=2, start_method="fork", image_buffer_mb=1)
     train, val = module.train_dataloader(), module.val_dataloader()
     seen = []
-    for epoch in range(8):
+    for epoch in range(14):
         for _ in range(1 if epoch else 3):
             train.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
             assert sum(len(batch) for batch in train) == 12
@@ -217,7 +217,7 @@ def test_memory_and_open_files_stay_flat(
         workers = [worker.pid for loader in (train, val) for worker in loader._iterator._workers]  # type: ignore[union-attr]
         seen.append([held(process) for process in (os.getpid(), *workers)])
     for second, last in zip(seen[1], seen[-1], strict=True):
-        assert last[1] == second[1], "open files"
+        assert last[1] <= second[1] + 6, "open files: the batches under way have some"
         assert last[0] <= 1.03 * second[0] + 2048, "resident memory"
     for loader in (train, val):
         loader._iterator._shutdown_workers()  # type: ignore[union-attr]
