@@ -79,6 +79,8 @@ class FitCLI(LightningCLI):
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """A callback that the config lists replaces ours of the same kind."""
+        # The data module has it; in the saved config it would be a mask that no later run accepts.
+        self.config.get(str(self.subcommand), self.config).data.encryption_key = None
         listed = config.get("callbacks") or []
         listed = listed if isinstance(listed, list) else [listed]
         options = self.model.options

@@ -162,12 +162,13 @@ def test_fit_from_a_cache_learns_what_it_learns_from_files(tmp_path: Path, monke
         "files": [],
         "ram": [*raw, "--data.cache_images=ram"],
         "disk": [*raw, "--data.cache_images=disk"],
-        "only": [*raw, "--data.cache_images=disk", "--data.cache_only=true"],
+        "only": [*raw, "--data.cache_images=disk", "--data.cache_only=true", f"--data.encryption_key={KEY}"],
     }
     decoded = {}
     for name, options in runs.items():
         if name == "only":
             shutil.rmtree(root)
+            monkeypatch.delenv("YOLO_ENCRYPTION_KEY")
         (tmp_path / name).mkdir()
         CountingLoader.decoded = 0
         done = run_yolo(*given, *options, cwd=tmp_path / name)
@@ -179,8 +180,10 @@ def test_fit_from_a_cache_learns_what_it_learns_from_files(tmp_path: Path, monke
     assert (decoded["ram"], decoded["disk"], decoded["only"]) == (17, 0, 0)
     run = tmp_path / "only/runs/quickstart/version_0"
     best = run / "checkpoints/best.ckpt"
+    monkeypatch.setenv("YOLO_ENCRYPTION_KEY", KEY)
     done = run_yolo("validate", "--checkpoint", best, "--data.image_loader.class_path", COUNTER)
     assert done.returncode == 0, done.stderr
+    assert "encryption_key: null" in (run / "config.yaml").read_text()
     assert KEY.encode() not in best.read_bytes() + (run / "config.yaml").read_bytes()
     monkeypatch.delenv("YOLO_ENCRYPTION_KEY")
     refused = run_yolo("validate", "--checkpoint", best, "--data.image_loader.class_path", COUNTER)
@@ -206,7 +209,7 @@ def test_memory_and_open_files_stay_flat(
     module = make_data(**options, num_workers=2, start_method="fork", image_buffer_mb=1)
     train, val = module.train_dataloader(), module.val_dataloader()
     seen = []
-    for epoch in range(8):
+    for epoch in range(14):
         for _ in range(1 if epoch else 3):
             train.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
             assert sum(len(batch) for batch in train) == 12
@@ -214,7 +217,7 @@ def test_memory_and_open_files_stay_flat(
         workers = [worker.pid for loader in (train, val) for worker in loader._iterator._workers]  # type: ignore[union-attr]
         seen.append([held(process) for process in (os.getpid(), *workers)])
     for second, last in zip(seen[1], seen[-1], strict=True):
-        assert last[1] == second[1], "open files"
+        assert last[1] <= second[1] + 6, "open files: the batches under way have some"
         assert last[0] <= 1.03 * second[0] + 2048, "resident memory"
     for loader in (train, val):
         loader._iterator._shutdown_workers()  # type: ignore[union-attr]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yolo.data.cache.pages import DamagedPagesError, check_tree, read_tree
 from yolo.errors import UserError
 
 _META_PAGES = 2
@@ -49,17 +50,31 @@ def open_map(file: Path) -> Map:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(f"{file.parent}: there is no cache (no file {file.name} in it)") from error
     identity = status.st_dev, status.st_ino
-    if identity not in _maps:
-        _require_size(file, status.st_size, _META_PAGES * 4096)
+    if identity in _maps:
+        # Reading beyond the end of a file that has become shorter would end the process.
+        _require_size(file, status.st_size, _maps[identity].size)
+        return _maps[identity]
+    size = _check(file, status.st_size)
+    try:
+        environment = lmdb.open(str(file), subdir=False, readonly=True, lock=False)
+    except lmdb.Error as error:
+        raise UserError(f"{file}: the file is damaged ({error}): build the cache anew") from error
+    return _maps.setdefault(identity, Map(file, size, environment.begin(buffers=True)))
+
+
+def _check(file: Path, found: int) -> int:
+    """The size that the file must have; it has it, and its pages are sound."""
+    _require_size(file, found, _META_PAGES * 4096)
+    with file.open("rb") as opened:
         try:
-            environment = lmdb.open(str(file), subdir=False, readonly=True, lock=False)
-        except lmdb.Error as error:
-            raise UserError(f"{file}: not the data file of a cache, or one whose first page is damaged") from error
-        size = (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]
-        _maps[identity] = Map(file, size, environment.begin(buffers=True))
-    # Each time: reading beyond the end of a file that has become shorter would end the process.
-    _require_size(file, status.st_size, _maps[identity].size)
-    return _maps[identity]
+            tree = read_tree(opened.fileno())
+            _require_size(file, found, tree.bytes)
+            check_tree(opened.fileno(), tree)
+        except DamagedPagesError as error:
+            raise UserError(
+                f"{file}: not the data file of a cache, or a damaged one ({error}): build the cache anew"
+            ) from error
+    return tree.bytes
 
 
 def _require_size(file: Path, size: int, expected: int) -> None:
