@@ -19,7 +19,7 @@ def test_a_file_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_unknown_name_lists_what_ships() -> None:
-    with pytest.raises(UserError, match=r"no config file 'nope'.*default, quickstart"):
+    with pytest.raises(UserError, match=r"no config file 'nope'.*confidential, default, documents, quickstart"):
         find_config("nope")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from yolo.data.options import SourceOptions
+from yolo.data.loaders import DefaultImageLoader
 from yolo.data.source import read_split
 
 SCRIPT = Path(__file__).parent.parent / "training-experiment" / "prepare_bccd.py"
@@ -55,7 +56,7 @@ def test_both_formats_hold_the_boxes_of_the_source(repository: Path, tmp_path: P
                          train_ann="annotations/train.json", val_ann="annotations/val.json")  # fmt: skip
     for options in (SourceOptions(format="yolo", root=str(output)), coco):
         for split, name in (("train", "a"), ("val", "b")):
-            found = read_split(options, split)  # type: ignore[arg-type]
+            found = read_split(options, split, DefaultImageLoader())  # type: ignore[arg-type]
             assert found.class_names == ("RBC", "WBC", "Platelets")
             (image,) = found.images
             assert image.path.stem == name
