@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from yolo.data.options import SourceOptions
 from yolo.data.loaders import DefaultImageLoader
+from yolo.data.options import SourceOptions
 from yolo.data.source import read_split
 
 SCRIPT = Path(__file__).parent.parent / "training-experiment" / "prepare_bccd.py"
