@@ -60,3 +60,8 @@ def test_no_printed_form_shows_the_key() -> None:
     key = find_key(HEX)
     assert HEX[:8] not in repr(key) + str(key)
     assert pickle.loads(pickle.dumps(key)) == key
+
+
+def test_a_key_that_yaml_reads_as_a_number() -> None:
+    with pytest.raises(UserError, match="write it in quotes"):
+        find_key(SecretStr(int("1" * 64)))  # type: ignore[arg-type]

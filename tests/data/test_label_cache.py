@@ -494,3 +494,13 @@ def test_two_processes_at_once(dataset: Cached, monkeypatch: pytest.MonkeyPatch)
 def test_labels_are_no_pickle(dataset: Cached) -> None:
     dataset()
     assert json.dumps(msgpack.unpackb(dataset.file.read_bytes()[len(label_cache._MAGIC) + 64 :])["class_names"])
+
+
+def test_labels_in_clear_go_when_the_cache_is_encrypted(dataset: Cached, caplog: pytest.LogCaptureFixture) -> None:
+    dataset()
+    dataset(split="val")
+    kept = set(Path(str(dataset.options.cache_dir)).iterdir())
+    dataset(cache_encrypt=True)
+    assert {file.name.split("-")[1] for file in Path(str(dataset.options.cache_dir)).iterdir()} == {"val"}
+    assert len(kept) == 2
+    assert "held labels in clear" in caplog.text

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import io
 import multiprocessing
 import pickle
@@ -22,6 +23,7 @@ from yolo.data.loaders import (
     ImageLoader,
     TurboJPEGLoader,
     decode_image,
+    identity,
     image_size,
     load_image,
 )
@@ -319,3 +321,20 @@ def test_a_custom_loader_by_class_path(tmp_path: Path, monkeypatch: pytest.Monke
     assert done.returncode == 0, done.stderr
     done = run_yolo(*fit, "--data.image_loader.init_args.fail=no net", cwd=tmp_path)
     assert_user_error(done, "data/images/", "1.jpg: Bucket raises ConnectionError (no net)")
+
+
+def test_the_identity_of_a_loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert identity(DefaultImageLoader()) == identity(TurboJPEGLoader()) == ""
+    code = "from yolo.data.loaders import DefaultImageLoader\nclass Mine(DefaultImageLoader):\n    gain = 1\n"
+    module = tmp_path / "loader_of_a_test.py"
+    module.write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    kind = importlib.import_module("loader_of_a_test").Mine
+    one, other = kind(), kind()
+    assert identity(one) == identity(other)
+    assert identity(one).startswith("loader_of_a_test.Mine#")
+    other.gain = 2
+    assert identity(one) != identity(other), "settings count"
+    before = identity(one)
+    module.write_text(code + "# edited\n")
+    assert identity(one) != before, "code counts"

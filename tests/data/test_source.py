@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,11 @@ def test_a_loader_that_cannot_be_sent_to_workers() -> None:
         UserError, match=r"image_loader Custom cannot be sent to worker processes \(.*start_method=fork"
     ):
         choose_loader(DataOptions(start_method="spawn"), Custom())
+
+
+def test_encrypted_images_get_no_cache_in_clear() -> None:
+    options, loader = DataOptions(format="yolo", cache_images="ram", num_workers=0), EncryptedImageLoader()
+    with pytest.raises(UserError, match="the cache would hold them in clear"):
+        choose_loader(options, loader)
+    for other in (replace(options, cache_encrypt=True), replace(options, cache_images="none")):
+        assert choose_loader(other, loader) is loader

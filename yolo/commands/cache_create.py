@@ -65,4 +65,5 @@ def data_options(options: CacheCreateOptions, given: DataOptions) -> DataOptions
         "cache_encrypt": options.encrypt or None,
         "cache_sync": options.sync or None,
     }
-    return replace(given, cache_only=False, **{name: value for name, value in changes.items() if value is not None})
+    given = replace(given, cache_only=False, cache_images="disk")
+    return replace(given, **{name: value for name, value in changes.items() if value is not None})

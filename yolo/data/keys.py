@@ -40,6 +40,8 @@ def find_key(given: SecretStr | str | None = None) -> EncryptionKey | None:
     """
     given = given.get_secret_value() if isinstance(given, SecretStr) else given
     source, text = "data.encryption_key", given or ""
+    if not isinstance(text, str):
+        raise UserError(f"{source}: YAML reads a key of digits alone as a number: write it in quotes")
     if not text.strip("*"):  # the mask that stands in the config saved with a run
         source, text = VARIABLE, os.environ.get(VARIABLE, "").strip()
     if not text:

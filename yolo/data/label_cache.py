@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from yolo.data import loaders
 from yolo.data.annotations import AnnotatedSet
 from yolo.data.cache_folder import dataset_cache_dir
 from yolo.data.formats import coco, common, yolo
-from yolo.data.loaders import ImageLoader
+from yolo.data.loaders import ImageLoader, identity
 from yolo.data.options import DataOptions, Split
 from yolo.data.packing import pack, unpack
 from yolo.data.source import coco_places
@@ -43,6 +42,8 @@ def cached_split(options: DataOptions, split: Split, loader: ImageLoader, read: 
 
     A cache that cannot be used or written never stops a run: the labels are read instead.
     """
+    if options.cache_encrypt:
+        _forget(options, split)
     if options.format == "shapes" or options.cache_encrypt or not options.cache_labels:
         return read(options, split, loader)
     question = _question(options, split, loader)
@@ -69,15 +70,20 @@ def cached_split(options: DataOptions, split: Split, loader: ImageLoader, read: 
     return result
 
 
+def _forget(options: DataOptions, split: Split) -> None:
+    """Remove labels in clear, kept before the cache was to be encrypted."""
+    for file in dataset_cache_dir(options).glob(f"labels-{split}-*.cache"):
+        file.unlink(missing_ok=True)
+        logger.warning("%s: removed, since it held labels in clear and data.cache_encrypt is true", file)
+
+
 def _question(options: DataOptions, split: Split, loader: ImageLoader) -> bytes:
     """Everything but files that the answer depends on."""
     names = ("images", "ann", "labels", "split")
     paths = [getattr(options, f"{split}_{name}") for name in names]
-    kind = type(loader)
-    settings = {k: v for k, v in sorted(getattr(loader, "__dict__", {}).items()) if isinstance(v, (str, int, float))}
     parts = (
         __version__, os.path.realpath(options.root), options.root, options.format, split, paths, options.on_bad_label,
-        kind.__module__, kind.__qualname__, sorted(loader.suffixes), settings,
+        type(loader).__qualname__, identity(loader), sorted(loader.suffixes),
     )  # fmt: skip
     return repr(parts).encode("utf-8", "surrogateescape")
 
@@ -124,7 +130,7 @@ def _look(options: DataOptions, split: Split, loader: ImageLoader) -> _Seen:
     """Stamps of all that the reader will look at; UserError where the reader would raise one."""
     root = Path(options.root)
     seen = _Seen()
-    for code in (coco, common, yolo, loaders, sys.modules.get(type(loader).__module__)):
+    for code in (coco, common, yolo, loaders):
         if path := getattr(code, "__file__", None):
             seen.add(path)
     if names := getattr(options, f"{split}_split"):

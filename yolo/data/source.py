@@ -50,6 +50,12 @@ def choose_loader(options: DataOptions, loader: ImageLoader | None) -> ImageLoad
         return ShapesLoader(options.shapes_size, options.shapes_seed)
     if loader is None:
         return DefaultImageLoader()
+    in_clear = options.cache_images != "none" and not options.cache_encrypt and not options.cache_only
+    if in_clear and isinstance(loader, EncryptedImageLoader):
+        raise UserError(
+            "data.image_loader reads encrypted images, and the cache would hold them in clear: "
+            "set data.cache_encrypt=true (cache-create --encrypt)"
+        )
     if not type(loader).__module__.startswith("yolo."):
         logger.warning("using custom image loader: %s", type(loader).__name__)
     if options.num_workers and (options.start_method or multiprocessing.get_all_start_methods()[0]) != "fork":

@@ -8,6 +8,7 @@ import torch
 
 from tests.conftest import TINY_FIT, Done, assert_user_error, run_yolo
 from tests.training.test_module import TINY
+from yolo.data.datamodule import YOLODataModule
 from yolo.models.checkpoint import CARD_KEY, ModelCard
 from yolo.training.callbacks.non_finite import NonFiniteGuard
 from yolo.training.evidence import EVIDENCE_KEY, Evidence
@@ -102,3 +103,10 @@ def test_evidence_reads_what_was_written(tmp_path: Path) -> None:
     evidence = Evidence.read(tmp_path / RUN / "non_finite/epoch001-step000000.pt")
     assert evidence.images.shape == (8, 3, 64, 64)
     assert evidence.losses.keys() == {"box", "cls", "dfl", "total"}
+
+
+def test_images_that_are_encrypted_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(YOLODataModule, "confidential", True)
+    done = spoil(tmp_path, "PoisonedTarget", "step=1")
+    assert_user_error(done, "is not finite at epoch 1, step 1", "the step is not kept", "they are encrypted")
+    assert not (tmp_path / RUN / "non_finite").exists()

@@ -45,7 +45,7 @@ class CacheSpec:
     jpeg_quality: int
     encrypted: bool
     loader: str
-    """Class of a loader of the user's own; empty for ours, which all show the same picture."""
+    """`loaders.identity` of the loader."""
     splits: Mapping[str, SplitSpec]
 
     @property

@@ -15,7 +15,7 @@ from yolo.data.cache.spec import CacheSpec, cache_name, describe_split, differen
 from yolo.data.cache.store import Cache, open_cache
 from yolo.data.cache_folder import dataset_cache_dir
 from yolo.data.keys import EncryptionKey, require_key
-from yolo.data.loaders import ImageLoader
+from yolo.data.loaders import ImageLoader, identity
 from yolo.data.options import DataOptions, Split
 from yolo.errors import UserError
 
@@ -135,7 +135,7 @@ class CacheUse:
         return require_key("data.cache_encrypt is true", options.encryption_key) if options.cache_encrypt else None
 
     def _spec(self, splits: Splits) -> CacheSpec:
-        options, loader = self.options, type(self.loader)
+        options = self.options
         return CacheSpec(
             dataset_format=options.format,
             size=self.image_size if options.cache_resize_images else None,
@@ -145,7 +145,7 @@ class CacheUse:
             lz4=options.cache_lz4 and options.cache_format == "raw",
             jpeg_quality=options.jpeg_quality,
             encrypted=options.cache_encrypt,
-            loader="" if loader.__module__.startswith("yolo.") else f"{loader.__module__}.{loader.__qualname__}",
+            loader=identity(self.loader),
             splits={name: describe_split(split, options) for name, split in splits.items()},
         )
 

@@ -59,16 +59,12 @@ class NonFiniteGuard(Callback):
     def _stop(self, trainer: Trainer, module: YOLOModule, culprit: int) -> NoReturn:
         """Keep the step of every process; all raise what the culprit has to say."""
         evidence = self._evidence(trainer, module)
-        assert module.card is not None
         rank = f"-rank{evidence.rank}" if evidence.world_size > 1 else ""
         path = self.folder / f"epoch{evidence.epoch:03d}-step{evidence.step:06d}{rank}.pt"
-        try:
-            evidence.write(path, module.card, module.state_dict())
-        except (OSError, RuntimeError) as error:
-            kept = f"the step could not be kept in {path} ({str(error).splitlines()[0]})"
+        if cast(Any, trainer).datamodule.confidential:
+            kept = "the step is not kept, since it holds images, and they are encrypted"
         else:
-            own = f" --network {module.network.name}" if "." in module.network.name else ""
-            kept = f"the step is kept in {path}; run it again by: yolo replay {path}{own}"
+            kept = _keep(evidence, path, module)
         sentence = f"{_describe(evidence)}; {kept}"
         if evidence.world_size > 1 and _finite(evidence.losses["total"]):  # the gradient is shared
             sentence += "; the cause may be in the batch of another process, whose step is kept beside it"
@@ -96,6 +92,17 @@ class NonFiniteGuard(Callback):
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
+
+
+def _keep(evidence: Evidence, path: Path, module: YOLOModule) -> str:
+    """Write the step; what became of it, in words."""
+    assert module.card is not None
+    try:
+        evidence.write(path, module.card, module.state_dict())
+    except (OSError, RuntimeError) as error:
+        return f"the step could not be kept in {path} ({str(error).splitlines()[0]})"
+    own = f" --network {module.network.name}" if "." in module.network.name else ""
+    return f"the step is kept in {path}; run it again by: yolo replay {path}{own}"
 
 
 def _describe(evidence: Evidence) -> str:
