@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from yolo.whole_file import whole_file
+from yolo.whole_file import sync_folder, whole_file
 
 
 def test_the_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -30,3 +30,8 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         write()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_is_synced_if_it_can_be(tmp_path: Path) -> None:
+    sync_folder(tmp_path)
+    sync_folder(tmp_path / "not there")

@@ -24,6 +24,8 @@ def test_a_cache_is_built_once_unless_forced(given: list[str], tmp_path: Path) -
     assert "17 images" in done.stdout
     assert done.stdout.endswith(f"{folder} is complete\n")
     assert run_yolo("cache-create", *given).stdout == f"{folder} is up to date\n"
+    other = run_yolo("cache-create", *given, "--jpeg-quality=50").stdout
+    assert other == f"its JPEG quality stays 95, not 50: --force builds it anew\n{folder} is up to date\n"
     assert run_yolo("cache-create", *given, "--force").stdout.endswith(" is complete\n")
 
 
@@ -57,5 +59,5 @@ def test_what_is_not_given_stays() -> None:
 def test_wrong_input(given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("YOLO_ENCRYPTION_KEY", raising=False)
     assert_user_error(run_yolo("cache-create", *given, "--encrypt"), "there is no key")
-    assert_user_error(run_yolo("cache-create", *given, "--jpeg-quality=0"), "--jpeg_quality is 0")
+    assert_user_error(run_yolo("cache-create", *given, "--jpeg-quality=0"), "--jpeg-quality is 0")
     assert_user_error(run_yolo("cache-create", "--data.format=yolo", "--data.root=/no/such"), "/no/such")

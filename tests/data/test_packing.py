@@ -15,7 +15,7 @@ def split(root: Path, counts: tuple[int, ...] = (2, 0, 3)) -> AnnotatedSet:
     images = [
         AnnotatedImage(
             root / "images" / f"{i}.jpg", 10 * i, (20 + i, 30),
-            rng.random((n, 4), np.float32), rng.integers(0, 3, n), rng.random(n) < 0.5, rng.random(n),
+            np.sort(rng.random((n, 4), np.float32)), rng.integers(0, 3, n), rng.random(n) < 0.5, rng.random(n),
         )
         for i, n in enumerate(counts)
     ]  # fmt: skip
@@ -58,6 +58,26 @@ def test_damage_is_a_value_error(tmp_path: Path) -> None:
         wrong.append(msgpack.packb(document | {name: None}))
         wrong.append(msgpack.packb({k: v for k, v in document.items() if k != name}))
     wrong.append(msgpack.packb(document | {"boxes": document["boxes"][16:]}))
+    # Well formed, and nothing that a reader lets through.
+    wrong += [
+        msgpack.packb(document | changes)
+        for changes in (
+            {"boxes": np.full((5, 4), np.nan, np.float32).tobytes()},
+            {"boxes": np.tile(np.float32([9, 0, 8, 1]), 5).tobytes()},
+            {"classes": np.full(5, 3).tobytes()},
+            {"classes": np.full(5, -1).tobytes()},
+            {"areas": np.full(5, np.inf).tobytes()},
+            {"crowd": b"\5" * 5},
+            {"sizes": [[0, 30]] * 3},
+            {"sizes": [[1 << 20, 1 << 20]] * 3},
+            {"sizes": [[(1 << 64) - 1, 1]] * 3},
+            {"category_ids": [1, 5]},
+            {"category_ids": [1, 5, 5]},
+            {"class_names": "abc"},
+            {"ids": [1 << 63, 1, 2]},
+        )
+    ]
+    wrong.append(b"\x91" * 5000 + b"\xc0")
     for bad in wrong:
         with pytest.raises(ValueError, match="not a packed split"):
             unpack(bad, tmp_path)

@@ -50,8 +50,11 @@ def main(arguments: Sequence[str]) -> None:
     splits = {name: read_part(data, name, use.loader, use.seed) for name in names}
     if options.split == "both":
         require_same_classes(splits["train"], splits["val"])
-    built = use.ensure(splits, refresh=options.force)
-    print(f"{use.folder} {'is complete' if built else 'is up to date'}")
+    found = use.ensure(splits, refresh=options.force)
+    spec = found.cache.spec
+    if spec.cache_format == "jpeg" and spec.jpeg_quality != data.jpeg_quality:
+        print(f"its JPEG quality stays {spec.jpeg_quality}, not {data.jpeg_quality}: --force builds it anew")
+    print(f"{use.folder} {'is complete' if found.built else 'is up to date'}")
 
 
 def data_options(options: CacheCreateOptions, given: DataOptions) -> DataOptions:

@@ -35,7 +35,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def export(options: CacheExportOptions) -> None:
     """Check the cache, write the archive, print its size."""
-    from yolo.data.cache.archive import describe, exportable_bytes, mebibytes, write_archive
+    from yolo.data.cache.archive import describe, exportable_bytes, write_archive
+    from yolo.data.cache.manifest import mebibytes
     from yolo.data.cache.progress import progress
 
     size = mebibytes(exportable_bytes(options.cache_dir))
@@ -50,7 +51,7 @@ def export(options: CacheExportOptions) -> None:
         manifest = describe(options.cache_dir, tick)
     with progress("exporting", size, "MiB") as tick:
         write_archive(options.cache_dir, manifest, output, compression, tick)
-    print(f"written: {output} ({mebibytes(output.stat().st_size):,} MiB of {mebibytes(manifest.unpacked_bytes):,} MiB)")
+    print(f"written: {output} ({mebibytes(output.stat().st_size):,} MiB of {mebibytes(manifest.data_bytes):,} MiB)")
 
 
 def choose_output(options: CacheExportOptions) -> tuple[Path, Compression]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def describe(folder: Path) -> dict[str, Any]:
         return facts | {"readable": False}
     cache = open_cache(folder, key)
     spec = cache.spec
-    classes = next((cache.split(name, Path())[0].class_names for name in spec.splits), ())
+    splits = [cache.split(name, Path())[0] for name in spec.splits]
     return facts | {
         "readable": True,
         "format": spec.dataset_format,
@@ -61,7 +61,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "cache_format": spec.cache_format,
         "lz4": spec.lz4,
         "jpeg_quality": spec.jpeg_quality if spec.cache_format == "jpeg" else None,
-        "classes": list(classes),
+        "classes": list(splits[0].class_names),
         "labels": sum(split.objects for split in spec.splits.values()),
         "splits": {name: split.images for name, split in spec.splits.items()},
     }
@@ -78,11 +78,17 @@ def as_lines(facts: dict[str, Any]) -> list[str]:
         tail |= {"Classes": f"{len(facts['classes']):,}", "Labels": f"{facts['labels']:,}"}
         tail |= {name.capitalize(): f"{count:,} images" for name, count in facts["splits"].items()}
     tail["Bytes"] = f"{facts['bytes']:,}"
-    lines = ["Cache Information", _RULE, *(f"  {name + ':':<13} {value}" for name, value in (rows | tail).items())]
+    note = []
     if not facts["readable"]:
         need = "set YOLO_ENCRYPTION_KEY" if facts["encrypted"] else "this version is not known here"
-        lines.append(f"  images, size, labels, classes and splits cannot be read: {need}")
-    return [*lines, _RULE]
+        note = [f"images, size, labels, classes and splits cannot be read: {need}"]
+    return as_table("Cache Information", rows | tail, note)
+
+
+def as_table(title: str, rows: Mapping[str, object], notes: Sequence[str] = ()) -> list[str]:
+    """Lines between two rules."""
+    listed = [f"{name + ':':<13} {value}" for name, value in rows.items()]
+    return [title, _RULE, *(f"  {line}" for line in (*listed, *notes)), _RULE]
 
 
 def _size(size: list[int] | None) -> str:

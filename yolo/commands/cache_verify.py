@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from yolo.commands.cache_info import as_table
 from yolo.options import parse_options
-
-_RULE = "─" * 37
 
 
 @dataclass(frozen=True)
@@ -23,16 +22,15 @@ class CacheVerifyOptions:
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse_options(CacheVerifyOptions, "cache-verify", arguments)
+    from yolo.data.cache.header import read_header
     from yolo.data.cache.verify import verify_cache
     from yolo.data.keys import find_key
 
     found = verify_cache(options.cache_dir, find_key())
-    print("Cache Verification", _RULE, sep="\n")
+    encrypted = "Yes" if read_header(options.cache_dir).encrypted else "No"
     rows = {"Path": options.cache_dir, "Images": f"{found.images:,}", "Checked": f"{found.checked:,}"}
-    rows |= {"Bytes": f"{found.bytes:,}", "Damages": f"{len(found.damages):,}"}
-    for name, value in rows.items():
-        print(f"  {name + ':':<13} {value}")
-    print(_RULE)
+    rows |= {"Encrypted": encrypted, "Bytes": f"{found.bytes:,}", "Damages": f"{len(found.damages):,}"}
+    print(*as_table("Cache Verification", rows), sep="\n")
     for sentence in found.damages:
         print(sentence)
     print("intact" if found.intact else "damaged")

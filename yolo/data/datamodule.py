@@ -7,23 +7,20 @@ import logging
 import multiprocessing
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Any
 from weakref import WeakSet
 
 import cv2
 import lightning.pytorch as L
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from yolo.data.annotations import AnnotatedSet
 from yolo.data.augment.pipeline import AugmentPipeline
 from yolo.data.batch import Batch, Sample, collate
-from yolo.data.cache.store import Cache
-from yolo.data.cache.use import CacheUse
+from yolo.data.cache.store import CachedPixels
+from yolo.data.cache.use import CacheUse, OpenSplits
 from yolo.data.dataset import DetectionDataset
 from yolo.data.encrypted_loader import EncryptedImageLoader
 from yolo.data.loaders import ImageLoader
@@ -36,6 +33,8 @@ from yolo.data.workers import usable_workers
 from yolo.errors import UserError
 
 logger = logging.getLogger(__name__)
+
+_BOTH: tuple[Split, ...] = ("train", "val")
 
 
 class BatchLoader(DataLoader[Sample]):
@@ -114,9 +113,7 @@ class YOLODataModule(L.LightningDataModule):
         self.train: AnnotatedSet | None = None
         self.val: AnnotatedSet | None = None
         self.cache_use = CacheUse(self.options, self.image_size, self.image_loader, seed)
-        self._cache: Cache | None = None
-        self._numbers: dict[Split, NDArray[np.int64]] = {}
-        self._fresh = False
+        self._cache: OpenSplits | None = None
 
     @property
     def cached(self) -> bool:
@@ -131,26 +128,25 @@ class YOLODataModule(L.LightningDataModule):
     def prepare_data(self) -> None:
         """Before training, build the cache if it is missing or out of date; one process on each machine does."""
         fitting = self.trainer is None or self.trainer.state.fn == "fit"
-        if fitting and self.cached and not self.options.cache_only and not self._fresh:
-            self._fresh = True
-            self.build_cache(refresh=self.options.cache_refresh)
-
-    def build_cache(self, splits: tuple[Split, ...] = ("train", "val"), *, refresh: bool = False) -> bool:
-        """Build the cache of `splits` unless it is up to date or `refresh`; whether it was built."""
-        self._read_missing(splits)
-        built = self.cache_use.ensure(self._splits, refresh=refresh)
-        if built:
-            self._cache, self._numbers = None, {}  # what may be open is the one before
-        return built
+        if fitting and self.cached and not self.options.cache_only and not self._in_cache(*_BOTH):
+            self._read_missing(_BOTH)
+            self._use(self.cache_use.ensure(self._splits, refresh=self.options.cache_refresh))
 
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations of the splits that `stage` needs and open the cache; once only."""
-        wanted: tuple[Split, ...] = ("train", "val") if stage in (None, "fit") else ("val",)
-        if self.options.cache_only:
-            self._cache = self._cache or self.cache_use.open_alone()
+        wanted: tuple[Split, ...] = _BOTH if stage in (None, "fit") else ("val",)
+        if self.options.cache_only and self._cache is None:
+            self._use(self.cache_use.open_alone())
         self._read_missing(wanted)
-        if self.cached and not set(wanted) <= set(self._numbers):
+        if self.cached and not self._in_cache(*wanted):
             self._open_cache(build="train" in wanted)
+
+    def _use(self, cache: OpenSplits) -> None:
+        self._cache = cache
+        self.cache_use.read_ahead(cache.cache)
+
+    def _in_cache(self, *splits: Split) -> bool:
+        return self._cache is not None and all(split in self._cache for split in splits)
 
     @property
     def _splits(self) -> dict[Split, AnnotatedSet]:
@@ -160,15 +156,11 @@ class YOLODataModule(L.LightningDataModule):
 
     def _open_cache(self, *, build: bool) -> None:
         """Open the cache for the splits that are there; without one, `build` it or leave the images to their files."""
-        if not self.options.cache_only:
-            if build:
-                self.build_cache()
-            elif reasons := self.cache_use.reasons(self._splits):
-                logger.warning("reading image files, not the cache: %s", ", ".join(reasons))
-                return
-        self._cache = self._cache or self.cache_use.open()
-        for name in self._splits:
-            self._numbers[name] = self._cache.split(name, Path(self.options.root))[1]
+        found = self.cache_use.ensure(self._splits) if build else self.cache_use.find(self._splits)
+        if isinstance(found, list):
+            logger.warning("reading image files, not the cache: %s", ", ".join(found))
+        else:
+            self._use(found)
 
     def _read_missing(self, wanted: tuple[Split, ...]) -> None:
         if "train" in wanted and self.train is None:
@@ -180,7 +172,7 @@ class YOLODataModule(L.LightningDataModule):
 
     def _read(self, split: Split) -> AnnotatedSet:
         if self._cache is not None and self.options.cache_only:
-            return self._cache.split(split, Path(self.options.root))[0]
+            return self._cache.read(split)
         return read_part(self.options, split, self.image_loader, self.seed)
 
     @property
@@ -230,13 +222,13 @@ class YOLODataModule(L.LightningDataModule):
 
     def pixels(self, split: Split) -> PixelSource:
         """The images of a split that is set up, by position: from the cache, or from their files."""
-        if self._cache is not None and split in self._numbers:
-            return self._cache.pixels(self._numbers[split])
+        if self._cache is not None and split in self._cache:
+            return self._cache.pixels(split)
         return LoadedPixels(self._splits[split].images, self.image_loader)
 
     def _dataset(self, split: Split, pipeline: AugmentPipeline | None) -> DetectionDataset:
         pixels = self.pixels(split)
-        raw = split in self._numbers and self._cache is not None and self._cache.spec.cache_format == "raw"
+        raw = isinstance(pixels, CachedPixels) and pixels.raw
         if pipeline and self.options.image_buffer_mb and not raw:
             pixels = BufferedPixels(pixels, self.options.image_buffer_mb << 20)
         return DetectionDataset(

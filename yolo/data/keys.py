@@ -55,5 +55,12 @@ def require_key(what: str, given: SecretStr | str | None = None) -> EncryptionKe
     """The key, or a UserError that says that `what` ("cache.lmdb is encrypted") needs one."""
     key = find_key(given)
     if key is None:
-        raise UserError(f"{what}, and there is no key: set {VARIABLE} (64 hexadecimal digits) or data.encryption_key")
+        raise missing_key(what)
     return key
+
+
+def missing_key(what: str) -> UserError:
+    """The error that says that `what` needs a key."""
+    return UserError(
+        f"{what}, and there is no key: set {VARIABLE} ({_DIGITS} hexadecimal digits) or data.encryption_key"
+    )

@@ -17,6 +17,9 @@ from yolo.data.annotations import AnnotatedImage, AnnotatedSet
 
 # Columns of the table of objects: name, type, numbers per object.
 _OBJECTS = (("boxes", np.float32, 4), ("classes", np.int64, 1), ("crowd", np.bool_, 1), ("areas", np.float64, 1))
+_INTEGER = 1 << 63  # ids lie below it, above its negative
+MOST_PIXELS = 1 << 30
+"""Of an image: OpenCV's limit."""
 
 
 def pack(split: AnnotatedSet, root: Path) -> bytes:
@@ -25,7 +28,7 @@ def pack(split: AnnotatedSet, root: Path) -> bytes:
 
     images = split.images
     document: dict[str, Any] = {
-        "paths": [_relative(image.path, root) for image in images],
+        "paths": [relative_path(image.path, root) for image in images],
         "ids": [image.image_id for image in images],
         "sizes": [image.size for image in images],
         "counts": [len(image.boxes) for image in images],
@@ -43,15 +46,15 @@ def unpack(data: bytes, root: Path) -> AnnotatedSet:
     """What `pack` was given, with paths below `root`.
 
     Raises:
-        ValueError: `data` is not what `pack` makes.
+        ValueError: `data` is not what `pack` makes of a set that a reader accepts; it may come from anybody.
     """
     import msgpack
 
     try:
         with _no_collection():
             return _build(msgpack.unpackb(data), root)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, msgpack.UnpackException) as error:
-        raise ValueError(f"not a packed split ({error})") from error
+    except (ValueError, TypeError, KeyError, OverflowError, AttributeError, msgpack.UnpackException) as error:
+        raise ValueError("not a packed split") from error  # other sentences might quote it
 
 
 @contextlib.contextmanager
@@ -69,7 +72,9 @@ def _no_collection() -> Iterator[None]:
 def _build(document: dict[str, Any], root: Path) -> AnnotatedSet:
     _require_types(document)
     counts = document["counts"]
-    objects = {name: _split(document[name], dtype, width, counts) for name, dtype, width in _OBJECTS}
+    tables = {name: _table(document[name], dtype, width, counts) for name, dtype, width in _OBJECTS}
+    _require_sense(document, tables)
+    objects = {name: _rows(table, counts) for name, table in tables.items()}
     images = [
         AnnotatedImage(
             path=root / path,
@@ -89,8 +94,10 @@ def _build(document: dict[str, Any], root: Path) -> AnnotatedSet:
 
 
 def _require_types(document: dict[str, Any]) -> None:
-    """What is neither an array nor unpacked from a sequence of the right length below."""
-    skipped = document["skipped"]
+    """What is no array."""
+    names, skipped = ("paths", "ids", "sizes", "counts", "class_names", "category_ids"), document["skipped"]
+    if not all(isinstance(document[name], list) for name in names):
+        raise ValueError("a value where a list should be")
     for kind, values in (
         (str, [*document["paths"], *document["class_names"], *skipped]),
         (int, [*document["ids"], *document["category_ids"], *document["counts"], *skipped.values()]),
@@ -100,7 +107,26 @@ def _require_types(document: dict[str, Any]) -> None:
             raise ValueError(f"other values than {kind.__name__}")
 
 
-def _relative(path: Path, root: Path) -> str:
+def _require_sense(document: dict[str, Any], tables: dict[str, NDArray[Any]]) -> None:
+    """What readers make sure of, and training and evaluation rely on."""
+    sizes, count = np.array(document["sizes"], np.int64).reshape(-1, 2), len(document["class_names"])
+    if len(sizes) and (sizes.min() < 1 or sizes.max() > MOST_PIXELS or sizes.prod(1).max() > MOST_PIXELS):
+        raise ValueError("a size that no image has")
+    if len(document["category_ids"]) != count or len(set(document["category_ids"])) != count:
+        raise ValueError("not one category id for each class")
+    if any(not -_INTEGER < number < _INTEGER for number in (*document["ids"], *document["category_ids"])):
+        raise ValueError("an id that is no 64-bit integer")
+    boxes, classes, areas = tables["boxes"], tables["classes"], tables["areas"]
+    if not (np.isfinite(boxes).all() and (boxes[:, 2:] >= boxes[:, :2]).all() and np.isfinite(areas).all()):
+        raise ValueError("a box that is none")
+    if len(classes) and not 0 <= classes.min() <= classes.max() < count:
+        raise ValueError("a class without a name")
+    if tables["crowd"].view(np.uint8).max(initial=0) > 1:
+        raise ValueError("a flag that is neither true nor false")
+
+
+def relative_path(path: Path, root: Path) -> str:
+    """`path` as it is packed: relative to `root` if it lies below it, else absolute."""
     if path.is_relative_to(root):
         return str(path.relative_to(root))
     if ".." in path.parts:
@@ -109,13 +135,16 @@ def _relative(path: Path, root: Path) -> str:
     return os.path.relpath(absolute, top) if absolute.startswith(top + os.sep) else absolute
 
 
-def _split(data: bytes, dtype: Any, width: int, counts: list[int]) -> list[NDArray[Any]]:
+def _table(data: bytes, dtype: Any, width: int, counts: list[int]) -> NDArray[Any]:
     rows: NDArray[Any] = np.frombuffer(data, dtype).copy()  # which may be written to
     if width > 1:
         rows = rows.reshape(-1, width)
     if len(rows) != sum(counts) or min(counts, default=0) < 0:
         raise ValueError(f"{len(rows)} objects instead of {sum(counts)}")
+    return rows
+
+
+def _rows(table: NDArray[Any], counts: list[int]) -> list[NDArray[Any]]:
     ends = list(accumulate(counts))
-    return [
-        rows[end - count : end] for end, count in zip(ends, counts, strict=True)
-    ]  # np.split takes five times as long
+    # np.split takes five times as long
+    return [table[end - count : end] for end, count in zip(ends, counts, strict=True)]

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from tests.data.cache.secret_dataset import KEY, write_secret_dataset
-from yolo.data.cache.store import Cache, open_cache
+from yolo.data.cache.store import Cache
 from yolo.data.cache.use import CacheUse
-from yolo.data.keys import find_key
 from yolo.data.loaders import DefaultImageLoader
 from yolo.data.options import DataOptions
 from yolo.data.source import read_split
@@ -43,8 +42,7 @@ def make_cache(make_use: Callable[..., CacheUse]) -> MakeCache:
 
     def make(**options: Any) -> tuple[Cache, CacheUse]:
         use = make_use(**options)
-        use.ensure(splits_of(use))
-        return open_cache(use.folder, find_key(use.options.encryption_key)), use
+        return use.ensure(splits_of(use)).cache, use
 
     return make
 

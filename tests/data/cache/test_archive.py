@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.data.cache.small_cache import NAME, make_cache
-from yolo.data.cache.archive import ArchiveReader, describe, exportable_bytes, mebibytes, write_archive
+from yolo.data.cache.archive import describe, exportable_bytes, write_archive
+from yolo.data.cache.archive_reader import ArchiveReader
 from yolo.data.cache.compression import Compression
 from yolo.data.cache.header import DATA_FILE
+from yolo.data.cache.manifest import mebibytes
 from yolo.errors import UserError
 
 
@@ -21,7 +23,7 @@ def test_what_is_written_is_read(compression: Compression, tmp_path: Path) -> No
     folder = make_cache(tmp_path / NAME)
     content = (folder / DATA_FILE).read_bytes()
     manifest = describe(folder, nothing)
-    assert exportable_bytes(folder) == manifest.unpacked_bytes == len(content)
+    assert exportable_bytes(folder) == manifest.data_bytes == len(content)
     path = tmp_path / "archive"
     write_archive(folder, manifest, path, compression, nothing)
     first = path.read_bytes()
@@ -30,7 +32,7 @@ def test_what_is_written_is_read(compression: Compression, tmp_path: Path) -> No
     with path.open("rb") as file, (tmp_path / "data").open("wb") as target:
         reader = ArchiveReader(path, file)
         assert reader.manifest == manifest
-        reader.write_member(manifest.members[0], target, nothing)
+        reader.write_data(target, nothing)
         reader.finish()
     assert (tmp_path / "data").read_bytes() == content
 
@@ -59,7 +61,7 @@ def test_one_tick_for_each_mebibyte(tmp_path: Path) -> None:
     folder = make_cache(tmp_path / NAME, images=300)
     ticks: list[None] = []
     manifest = describe(folder, lambda: ticks.append(None))
-    assert len(ticks) == mebibytes(manifest.unpacked_bytes) > 1
+    assert len(ticks) == mebibytes(manifest.data_bytes) > 1
 
 
 def test_a_cache_that_changes_meanwhile(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_refresh_and_rebuild_reach_an_open_data_module(make_data: Callable[..., 
     again = make_data(cache_images="disk", cache_refresh=True)
     assert again._cache is not None
     assert module._cache is not None
-    assert again._cache.header.cache_id != module._cache.header.cache_id
+    assert again._cache.cache.header.cache_id != module._cache.cache.header.cache_id
     assert first(0).any()
 
 

@@ -33,3 +33,9 @@ def test_damage_is_an_error(codec: Codec) -> None:
     for damaged, size in ((value[:0], (48, 64)), (value[:40], (48, 64)), (value, (48, 65))):
         with pytest.raises(ValueError, match=r"."):
             codec.decode(damaged, size)
+
+
+@pytest.mark.parametrize("size", [(20_000, 20_000), (1 << 15, 1 << 15)])
+def test_nobody_makes_us_allocate_for_nothing(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="too few bytes"):
+        Codec("raw", lz4=True).decode(stored(Codec("raw", lz4=True)), size)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from yolo.data.cache.lock import locked
+from yolo.data.cache.lock import locked, try_lock
 from yolo.errors import UserError
 
 HOLD = """
@@ -47,3 +47,11 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     sentence = r"file/a: a cache cannot be written there \(.*\): choose another data\.cache_dir"
     with pytest.raises(UserError, match=sentence), locked(tmp_path / "file" / "a" / "cache"):
         pass
+
+
+def test_who_does_not_wait_is_told(tmp_path: Path) -> None:
+    with (tmp_path / "f").open("a") as one, (tmp_path / "f").open("a") as other:
+        assert try_lock(one.fileno())
+        assert not try_lock(other.fileno())
+        one.close()
+        assert try_lock(other.fileno(), wait=True)

@@ -18,8 +18,11 @@ from tests.data.cache.conftest import MakeCache, splits_of
 from tests.data.cache.secret_dataset import CLASSES, COCO_OPTIONS, KEY
 from tests.data.test_packing import assert_same
 from yolo.boxes.letterbox import Letterbox
+from yolo.data.cache.damage import ANEW
 from yolo.data.cache.header import DATA_FILE, HEADER_KEY, read_header
-from yolo.data.cache.store import INDEX, SPEC, Cache, CachedPixels, image_key, open_cache, table_key
+from yolo.data.cache.seal import DigestSeal
+from yolo.data.cache.store import Cache, CachedPixels, open_cache
+from yolo.data.cache.tables import INDEX, SPEC, image_key, table_key
 from yolo.data.cache.use import CacheUse
 from yolo.data.keys import EncryptionKey, find_key
 from yolo.data.pixels import LoadedPixels
@@ -68,6 +71,25 @@ def test_raw_images_in_clear_are_views_of_the_file(make_cache: MakeCache) -> Non
     assert stored is not None
     assert np.shares_memory(image, np.frombuffer(stored, np.uint8))
     assert not image.flags.writeable
+
+
+def test_a_damaged_image_in_clear_is_found_when_it_is_first_read(
+    make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, use = make_cache(cache_format="raw")
+    stored = bytearray(cache.map.get(image_key(3)) or b"")
+    stored[-100] ^= 1
+    put(use.folder / DATA_FILE, {image_key(3): bytes(stored)})
+    damaged = open_cache(use.folder, None)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"patient-train-003\.png is damaged in the cache"):
+            damaged.image(3)
+    checks: list[bytes] = []
+    digest = DigestSeal._digest
+    monkeypatch.setattr(DigestSeal, "_digest", lambda *given: checks.append(given[1]) or digest(*given))
+    for _ in range(3):
+        assert not cache.image(4).flags.writeable
+    assert checks.count(image_key(4)) == 1
 
 
 def _sum(pixels: CachedPixels, out: Any) -> None:
@@ -232,13 +254,13 @@ def test_five_troubles_five_sentences(make_cache: MakeCache, tmp_path: Path) -> 
         sentences.append(str(caught.value).replace(str(folder), "X"))
     one, two = cache.index.paths[:2]
     assert sentences == [
-        f"X: {one} is damaged in the cache: build the cache anew",
-        f"X: values were exchanged, where {one} should be there is {two}: build the cache anew",
+        f"X: {one} is damaged in the cache: {ANEW}",
+        f"X: values were exchanged, where {one} should be there is {two}: {ANEW}",
         "X: wrong key: the cache was encrypted with another one",
         "X: the cache is encrypted, and there is no key: set YOLO_ENCRYPTION_KEY (64 hexadecimal digits) or "
         "data.encryption_key",
         f"X/data.mdb: the file is truncated, it has 50,000 of at least {cache.file_size:,} bytes: copy it again or "
-        "build the cache anew",
+        f"{ANEW}",
     ]
 
 
@@ -261,6 +283,6 @@ def test_values_that_are_missing(make_cache: MakeCache, tmp_path: Path) -> None:
 def test_the_whole_file_can_be_read_ahead(make_cache: MakeCache) -> None:
     cache, use = make_cache(cache_images="ram")
     cache.read_ahead()
-    assert use.open().image(0).any()
+    assert use.open_alone().cache.image(0).any()
     assert read_header(use.folder) == cache.header
     assert isinstance(use, CacheUse)

@@ -392,7 +392,7 @@ def test_output_is_a_file_and_archive_is_missing(data: bytes, target: Path, tmp_
 
 STUCK = """
 import sys, time
-from yolo.data.cache.archive import ArchiveReader
+from yolo.data.cache.archive_reader import ArchiveReader
 ArchiveReader.finish = lambda self: (print("written", flush=True), time.sleep(100))
 from yolo.cli import main
 main(sys.argv[1:])

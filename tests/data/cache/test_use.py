@@ -9,14 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.data.cache.conftest import splits_of
 from tests.data.cache.secret_dataset import COCO_OPTIONS, KEY
-from yolo.data.cache import header
+from tests.data.cache.test_store import put
 from yolo.data.cache import use as module
-from yolo.data.cache.header import DATA_FILE, CacheHeader
-from yolo.data.cache.use import CacheUse
+from yolo.data.cache.header import DATA_FILE, HEADER_KEY, CacheHeader, read_header
+from yolo.data.cache.use import CacheUse, OpenSplits
 from yolo.errors import UserError
 
 MakeUse = Callable[..., CacheUse]
@@ -57,15 +58,16 @@ def test_a_cache_is_built_anew_when_it_must_be(
     options: dict[str, Any], change: Callable[[Path], None], reason: str | None,
 ) -> None:  # fmt: skip
     first = make_use()
-    assert first.ensure(splits_of(first))
+    assert first.ensure(splits_of(first)).built
     change(dataset)
     use = make_use(**options)
     splits = splits_of(use)
     with caplog.at_level(logging.WARNING):
-        assert use.ensure(splits) is (reason is not None)
+        found = use.ensure(splits)
+    assert found.built is (reason is not None)
     assert caplog.messages == ([f"building the cache {use.folder} anew: {reason}"] if reason else [])
-    assert use.reasons(splits) == []
-    assert use.open().spec.cache_format == use.options.cache_format
+    assert isinstance(use.find(splits), OpenSplits)
+    assert found.cache.spec.cache_format == use.options.cache_format
 
 
 def test_another_seed_only_matters_to_a_fraction(make_use: MakeUse) -> None:
@@ -73,22 +75,22 @@ def test_another_seed_only_matters_to_a_fraction(make_use: MakeUse) -> None:
         use = make_use(data_fraction=fraction)
         splits = splits_of(use)
         use.ensure(splits)
-        assert make_use(seed=1, data_fraction=fraction).reasons(splits) == reasons
+        found = make_use(seed=1, data_fraction=fraction).find(splits)
+        assert found == reasons if reasons else isinstance(found, OpenSplits)
 
 
 def test_a_damaged_cache_and_one_of_another_version(make_use: MakeUse, monkeypatch: pytest.MonkeyPatch) -> None:
     use = make_use()
     splits = splits_of(use)
-    monkeypatch.setattr(header, "VERSION", 2)
-    use.ensure(splits)
-    monkeypatch.setattr(header, "VERSION", 1)
-    assert use.reasons(splits) == ["version changed (2 -> 1)"]
-    assert use.ensure(splits)
+    cache = use.ensure(splits).cache
+    put(use.folder / DATA_FILE, {HEADER_KEY: replace(cache.header, version=2).pack()})
+    assert use.find(splits) == ["version changed (2 -> 1)"]
+    assert use.ensure(splits).built
     os.truncate(use.folder / DATA_FILE, 30_000)
-    assert re.search("the file is truncated", *use.reasons(splits))
-    assert use.ensure(splits)
-    monkeypatch.setattr(module, "read_header", lambda _: CacheHeader.unpack(b"damaged", use.folder))
-    assert "header of the cache is damaged" in use.reasons(splits)[0]
+    assert "the file is truncated" in str(use.find(splits))
+    assert use.ensure(splits).built
+    monkeypatch.setattr(module, "open_header", lambda _: CacheHeader.unpack(b"damaged", use.folder))
+    assert "header of the cache is damaged" in str(use.find(splits))
 
 
 def test_an_encrypted_cache_is_not_replaced_for_want_of_its_key(make_use: MakeUse) -> None:
@@ -98,25 +100,78 @@ def test_an_encrypted_cache_is_not_replaced_for_want_of_its_key(make_use: MakeUs
     for key, expected in (("ff" * 32, "wrong key"), (None, "data.cache_encrypt is true, and there is no key")):
         with pytest.raises(UserError, match=expected):
             make_use(cache_encrypt=True, encryption_key=key).ensure(splits)
-    assert use.reasons(splits) == []
+    assert isinstance(use.find(splits), OpenSplits)
+
+
+def test_an_encrypted_cache_is_not_replaced_by_one_in_clear_unasked(make_use: MakeUse) -> None:
+    secret, clear = make_use(cache_encrypt=True), make_use()
+    splits = splits_of(secret)
+    before = secret.ensure(splits).cache.header
+    with pytest.raises(UserError) as caught:
+        clear.ensure(splits)
+    assert str(caught.value) == (
+        f"{clear.folder}: the cache is encrypted, data.cache_encrypt is false: set it, or --data.cache_refresh=true "
+        "(cache-create --force) to replace it by one in clear"
+    )
+    assert clear.find(splits) == ["encryption changed (encrypted -> unencrypted)"], "whose images stay where they are"
+    assert read_header(clear.folder) == before
+    assert not clear.ensure(splits, refresh=True).cache.header.encrypted
+
+
+def test_an_encrypted_cache_of_another_version_is_one_too(make_use: MakeUse) -> None:
+    use = make_use(cache_encrypt=True)
+    splits = splits_of(use)
+    put(use.folder / DATA_FILE, {HEADER_KEY: replace(use.ensure(splits).cache.header, version=2).pack()})
+    with pytest.raises(UserError, match="the cache is encrypted, data.cache_encrypt is false"):
+        make_use().ensure(splits)
+
+
+def test_refresh_replaces_even_what_has_another_key(make_use: MakeUse) -> None:
+    use, other = make_use(cache_encrypt=True), make_use(cache_encrypt=True, encryption_key="ff" * 32)
+    splits = splits_of(use)
+    use.ensure(splits)
+    assert other.ensure(splits, refresh=True).built
+    with pytest.raises(UserError, match="wrong key"):
+        use.find(splits)
+
+
+def test_what_was_compared_is_what_is_used(make_use: MakeUse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process builds the cache of another split into the same folder in the worst moment."""
+    use = make_use(cache_format="raw", cache_resize_images=False)
+    splits = splits_of(use)
+    use.ensure(splits)
+    backwards = {name: replace(split, images=split.images[::-1]) for name, split in splits.items()}
+    compare = module.differences
+
+    def compare_and_replace(*specs: Any) -> list[str]:
+        found = compare(*specs)
+        monkeypatch.setattr(module, "differences", compare)
+        use.ensure(backwards, refresh=True)
+        return found
+
+    monkeypatch.setattr(module, "differences", compare_and_replace)
+    pixels = use.ensure(splits).pixels("train")
+    for index, image in enumerate(splits["train"].images):
+        assert np.array_equal(pixels(index), use.loader(image.path))
 
 
 def test_refresh_builds_it_anew(make_use: MakeUse, caplog: pytest.LogCaptureFixture) -> None:
     use = make_use()
     splits = splits_of(use)
     use.ensure(splits)
-    before = use.open().header.cache_id
+    before = use.ensure(splits).cache.header.cache_id
     with caplog.at_level(logging.WARNING):
-        assert use.ensure(splits, refresh=True)
+        after = use.ensure(splits, refresh=True)
     assert caplog.messages == [f"building the cache {use.folder} anew: asked for"]
-    assert use.open().header.cache_id != before
+    assert after.built
+    assert after.cache.header.cache_id != before
 
 
 def test_a_cache_larger_than_the_memory_for_it(make_use: MakeUse, caplog: pytest.LogCaptureFixture) -> None:
     use = make_use(cache_images="ram", cache_max_memory_gb=0)
-    use.ensure(splits_of(use))
+    found = use.ensure(splits_of(use))
     with caplog.at_level(logging.WARNING):
-        use.open()
+        use.read_ahead(found.cache)
     assert "are more than data.cache_max_memory_gb=0: read as needed" in caplog.text
 
 
@@ -128,9 +183,9 @@ def test_cache_only_looks_in_the_dataset_folder_and_the_default_one(
     with pytest.raises(UserError, match=r"data\.cache_only: there is no cache .*dataset/\.yolo_cache_64x64_f1\.0 or"):
         use.open_alone()
     use.ensure(splits_of(use))
-    assert use.open_alone().folder == use.folder
+    assert use.open_alone().cache.folder == use.folder
     shutil.move(use.folder, dataset / use.name)
-    assert use.open_alone().folder == dataset / use.name
+    assert use.open_alone().cache.folder == dataset / use.name
 
 
 @pytest.mark.parametrize(
@@ -172,5 +227,5 @@ def test_cache_only_wants_the_size_it_is_asked_for(make_use: MakeUse) -> None:
 
 def test_the_key_is_not_shown(make_use: MakeUse) -> None:
     use = make_use(cache_encrypt=True)
-    use.ensure(splits_of(use))
-    assert KEY not in repr((use, use.open(), replace(use)))
+    found = use.ensure(splits_of(use))
+    assert KEY not in repr((use, found.cache, replace(use)))

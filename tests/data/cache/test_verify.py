@@ -11,8 +11,9 @@ import pytest
 from tests.data.cache.conftest import MakeCache
 from tests.data.cache.secret_dataset import KEY
 from tests.data.cache.test_store import put, values_of
+from yolo.data.cache.damage import ANEW
 from yolo.data.cache.header import DATA_FILE
-from yolo.data.cache.store import image_key, table_key
+from yolo.data.cache.tables import image_key, table_key
 from yolo.data.cache.verify import verify_cache
 from yolo.data.keys import EncryptionKey, find_key
 from yolo.errors import UserError
@@ -35,15 +36,14 @@ def test_damages_are_named(make_cache: MakeCache, encrypt: bool) -> None:
     one, two = (bytes(cache.map.get(image_key(n)) or b"") for n in (5, 6))
     put(file, {image_key(5): two, image_key(6): one})
     found = verify_cache(use.folder, key)
-    anew = "build the cache anew"
     assert not found.intact
     assert sorted(found.damages) == sorted(
         [
-            f"{use.folder}: its val split is damaged in the cache: {anew}",
-            f"{use.folder}: {paths[3]} is damaged in the cache: {anew}",
-            f"{use.folder}: {paths[16]} is damaged in the cache: {anew}",
-            f"{use.folder}: values were exchanged, where {paths[5]} should be there is {paths[6]}: {anew}",
-            f"{use.folder}: values were exchanged, where {paths[6]} should be there is {paths[5]}: {anew}",
+            f"{use.folder}: its val split is damaged in the cache: {ANEW}",
+            f"{use.folder}: {paths[3]} is damaged in the cache: {ANEW}",
+            f"{use.folder}: {paths[16]} is damaged in the cache: {ANEW}",
+            f"{use.folder}: values were exchanged, where {paths[5]} should be there is {paths[6]}: {ANEW}",
+            f"{use.folder}: values were exchanged, where {paths[6]} should be there is {paths[5]}: {ANEW}",
         ]
     )
 

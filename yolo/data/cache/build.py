@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 from collections import deque
@@ -22,13 +21,14 @@ from yolo.data.cache.header import DATA_FILE, HEADER_KEY, CacheHeader
 from yolo.data.cache.progress import progress
 from yolo.data.cache.seal import Seal
 from yolo.data.cache.spec import CacheSpec, stored_size
-from yolo.data.cache.store import INDEX, SPEC, Index, image_key, pack_split, table_key
+from yolo.data.cache.tables import INDEX, SPEC, Index, image_key, pack_spec, pack_split, table_key
 from yolo.data.keys import EncryptionKey
 from yolo.data.loaders import Image, ImageLoader
 from yolo.data.options import Split
-from yolo.data.packing import pack
+from yolo.data.packing import relative_path
 from yolo.data.pixels import LoadedPixels
 from yolo.errors import UserError
+from yolo.whole_file import sync_folder
 
 _PAGE = 4096
 _PER_VALUE = 64  # bytes that LMDB adds to a value, its share of the tree included
@@ -45,6 +45,8 @@ class BuildPlan:
     folder: Path
     spec: CacheSpec
     splits: Mapping[Split, AnnotatedSet]
+    packed: Mapping[Split, bytes]
+    """The splits as they are stored, whose hashes `spec` has."""
     root: Path
     loader: ImageLoader
     key: EncryptionKey | None = field(repr=False)
@@ -72,7 +74,7 @@ def build_cache(plan: BuildPlan) -> None:
             plan.folder.mkdir(exist_ok=True)
             # One step from the old cache to the new; who has mapped the old one keeps it.
             (partial / DATA_FILE).replace(plan.folder / DATA_FILE)
-            _sync_folder(plan.folder)
+            sync_folder(plan.folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -101,16 +103,14 @@ class _Work:
     def tables(self) -> Iterator[tuple[bytes, bytes]]:
         """Everything but the images; the header comes last, so that without it there is no cache."""
         plan = self.plan
-        packed = {name: pack(split, plan.root) for name, split in plan.splits.items()}
-        everything = AnnotatedSet(self.images, (), ())
-        paths = _paths(pack(everything, plan.root))
+        paths = [relative_path(image.path, plan.root) for image in self.images]
         tables = {
-            SPEC: json.dumps(plan.spec.document()).encode(),
+            SPEC: pack_spec(plan.spec),
             INDEX: Index(paths, np.array(self.sizes, np.int32).reshape(-1, 2)).pack(),
         }
         for name, split in plan.splits.items():
             numbers = [self.numbers[image.path] for image in split.images]
-            tables[table_key(name)] = pack_split(numbers, packed[name])
+            tables[table_key(name)] = pack_split(numbers, plan.packed[name])
         for key, value in tables.items():
             yield key, self.seal.close(key, value)
         yield HEADER_KEY, self.header.pack()
@@ -231,22 +231,6 @@ def _space_at_fault(folder: Path) -> Iterator[None]:
             raise
         what = error.strerror if isinstance(error, OSError) else str(error)
         raise UserError(f"{folder.parent}: the cache could not be written there ({what})") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Wait until the new name is on the disk."""
-    with contextlib.suppress(OSError):  # Windows opens no folders
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _paths(packed: bytes) -> list[str]:
-    import msgpack
-
-    return msgpack.unpackb(packed)["paths"]
 
 
 def _amount(count: int) -> str:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from yolo.data.loaders import Image
 
+_LZ4_RATIO = 256  # more than its format can reach, so that nobody makes us allocate for nothing
+
 
 @dataclass(frozen=True)
 class Codec:
@@ -63,7 +65,9 @@ def _decode_jpeg(value: NDArray[np.uint8]) -> Image:
 def _decompress(value: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     import lz4.block
 
+    if count > _LZ4_RATIO * len(value):
+        raise ValueError("too few bytes for so many pixels")
     try:
         return np.frombuffer(lz4.block.decompress(value, uncompressed_size=count), np.uint8)
-    except lz4.block.LZ4BlockError as error:
+    except (lz4.block.LZ4BlockError, OverflowError) as error:
         raise ValueError(str(error)) from error

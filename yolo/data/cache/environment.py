@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yolo.data.cache.damage import ANEW
 from yolo.data.cache.pages import DamagedPagesError, check_tree, read_tree
 from yolo.errors import UserError
 
@@ -28,7 +29,7 @@ class Map:
         try:
             return self.transaction.get(key)
         except lmdb.Error as error:
-            raise UserError(f"{self.file}: the file is damaged ({error}): build the cache anew") from error
+            raise UserError(f"{self.file}: the file is damaged ({error}): {ANEW}") from error
 
 
 # By device and inode: a process may open a file once, and one that was replaced is another file. A forked child goes on
@@ -58,7 +59,7 @@ def open_map(file: Path) -> Map:
     try:
         environment = lmdb.open(str(file), subdir=False, readonly=True, lock=False)
     except lmdb.Error as error:
-        raise UserError(f"{file}: the file is damaged ({error}): build the cache anew") from error
+        raise UserError(f"{file}: the file is damaged ({error}): {ANEW}") from error
     return _maps.setdefault(identity, Map(file, size, environment.begin(buffers=True)))
 
 
@@ -71,15 +72,12 @@ def _check(file: Path, found: int) -> int:
             _require_size(file, found, tree.bytes)
             check_tree(opened.fileno(), tree)
         except DamagedPagesError as error:
-            raise UserError(
-                f"{file}: not the data file of a cache, or a damaged one ({error}): build the cache anew"
-            ) from error
+            raise UserError(f"{file}: not the data file of a cache, or a damaged one ({error}): {ANEW}") from error
     return tree.bytes
 
 
 def _require_size(file: Path, size: int, expected: int) -> None:
     if size < expected:
         raise UserError(
-            f"{file}: the file is truncated, it has {size:,} of at least {expected:,} bytes: "
-            "copy it again or build the cache anew"
+            f"{file}: the file is truncated, it has {size:,} of at least {expected:,} bytes: copy it again or {ANEW}"
         )

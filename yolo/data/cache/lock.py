@@ -1,4 +1,4 @@
-"""One builder at a time."""
+"""One builder, one import at a time."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ def locked(folder: Path) -> Iterator[None]:
             f"{folder.parent}: a cache cannot be written there ({error.strerror}): choose another data.cache_dir"
         ) from error
     with file:
-        _lock(file.fileno(), folder)
+        if not try_lock(file.fileno()):
+            print(f"waiting for another process that builds {folder}", flush=True)
+            try_lock(file.fileno(), wait=True)
         yield
 
 
-def _lock(descriptor: int, folder: Path) -> None:
+def try_lock(descriptor: int, *, wait: bool = False) -> bool:
+    """Lock an open file until it is closed or the process ends; False when another has it and we do not `wait`."""
     try:
         import fcntl
     except ImportError:  # Windows
-        return
+        return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
-        print(f"waiting for another process that builds {folder}", flush=True)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return False
+    return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +12,11 @@ from typing import Any, Literal
 from yolo.boxes.letterbox import Letterbox
 from yolo.data.annotations import AnnotatedSet
 from yolo.data.cache.codec import Codec
+from yolo.data.cache.damage import shown
 from yolo.data.options import DataOptions
-from yolo.data.packing import pack
+from yolo.data.packing import relative_path
+
+_SIDE = 1 << 20  # of the network's input, beyond any
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,59 @@ class CacheSpec:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> CacheSpec:
-        """What `document` gave."""
+        """What `document` gave; ValueError when it did not give that."""
+        _require(document, _FIELDS)
+        for split in document["splits"].values():
+            _require(split, _SPLIT_FIELDS)
         fields = dict(document)
         splits = {name: SplitSpec(**split) for name, split in fields.pop("splits").items()}
         size = fields.pop("size")
         return cls(**fields, size=tuple(size) if size else None, splits=splits)
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is list and len(value) == 2 and all(type(side) is int and 0 < side <= _SIDE for side in value)
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _is_flag(value: Any) -> bool:
+    return type(value) is bool
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
+
+
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "dataset_format": lambda value: value in ("coco", "yolo", "shapes"),
+    "size": lambda value: value is None or _is_size(value),
+    "fraction": lambda value: type(value) in (int, float) and 0 < value <= 1,
+    "seed": _is_count,
+    "cache_format": lambda value: value in ("jpeg", "raw"),
+    "lz4": _is_flag,
+    "jpeg_quality": lambda value: type(value) is int and 1 <= value <= 100,
+    "encrypted": _is_flag,
+    "loader": _is_text,
+    "splits": lambda value: isinstance(value, dict) and bool(value) and set(value) <= {"train", "val"},
+}
+_SPLIT_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "images": _is_count,
+    "files": _is_text,
+    "labels": _is_text,
+    "objects": _is_count,
+    "labelled": _is_count,
+}
+
+
+def _require(document: Any, fields: Mapping[str, Callable[[Any], bool]]) -> None:
+    if not isinstance(document, dict) or set(document) != set(fields):
+        raise ValueError("other keys")
+    for name, fits in fields.items():
+        if not fits(document[name]):
+            raise ValueError(f"a value that {name} cannot have")
 
 
 def stored_size(size: tuple[int, int], target: tuple[int, int] | None) -> tuple[int, int]:
@@ -81,17 +132,17 @@ def cache_name(options: DataOptions, image_size: tuple[int, int]) -> str:
     return f".yolo_cache_{size}_f{float(options.data_fraction)}"
 
 
-def describe_split(split: AnnotatedSet, options: DataOptions) -> SplitSpec:
-    """Hashes and counts of one split."""
+def describe_split(split: AnnotatedSet, packed: bytes, options: DataOptions) -> SplitSpec:
+    """Hashes and counts of one split, which is stored as `packed`."""
     root = Path(options.root)
     files = hashlib.blake2b(digest_size=16)
     if options.format == "shapes":
         files.update(f"{options.shapes_size} {options.shapes_seed}".encode())
     for image in split.images:
         status = None if options.format == "shapes" else os.stat(image.path)  # noqa: PTH116 (half the time)
-        entry = (os.path.relpath(image.path, root), status and (status.st_size, status.st_mtime_ns))
+        entry = (relative_path(image.path, root), status and (status.st_size, status.st_mtime_ns))
         files.update(repr(entry).encode())
-    labels = hashlib.blake2b(pack(split, root), digest_size=16)
+    labels = hashlib.blake2b(packed, digest_size=16)
     counts = [len(image.boxes) for image in split.images]
     return SplitSpec(len(counts), files.hexdigest(), labels.hexdigest(), sum(counts), sum(map(bool, counts)))
 
@@ -108,7 +159,7 @@ def differences(found: CacheSpec, wanted: CacheSpec) -> list[str]:
     if (found.cache_format, found.lz4) != (wanted.cache_format, wanted.lz4):
         reasons.append(f"format changed ({_format(found)} -> {_format(wanted)})")
     if found.loader != wanted.loader:
-        reasons.append(f"image loader changed ({found.loader or 'ours'} -> {wanted.loader or 'ours'})")
+        reasons.append(f"image loader changed ({shown(found.loader) or 'ours'} -> {wanted.loader or 'ours'})")
     return reasons + _split_differences(found.splits, wanted.splits)
 
 

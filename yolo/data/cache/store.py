@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,63 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo.data.annotations import AnnotatedSet
-from yolo.data.cache.environment import Map, open_map
-from yolo.data.cache.header import DATA_FILE, CacheHeader, read_header
+from yolo.data.cache.damage import ANEW, damaged, shown
+from yolo.data.cache.environment import Map
+from yolo.data.cache.header import DATA_FILE, CacheHeader, open_header
 from yolo.data.cache.seal import Seal, SealError
 from yolo.data.cache.spec import CacheSpec
+from yolo.data.cache.tables import (
+    INDEX,
+    SPEC,
+    Index,
+    check_split,
+    image_key,
+    name_of,
+    read_index,
+    read_spec,
+    table_key,
+    unpack_split,
+)
 from yolo.data.keys import EncryptionKey
 from yolo.data.loaders import Image
 from yolo.data.packing import unpack
 from yolo.errors import UserError
 
 _READ_BYTES = 8 << 20
-_FIRST_TABLE = 1 << 63
-_TABLES = ("spec", "index", "train", "val")
-
-
-def image_key(number: int) -> bytes:
-    """The key of an image's value."""
-    return number.to_bytes(8, "big")
-
-
-def table_key(name: str) -> bytes:
-    """The key of a table's value: a number that no image reaches, since keys are in clear."""
-    return (_FIRST_TABLE + _TABLES.index(name)).to_bytes(8, "big")
-
-
-SPEC = table_key("spec")
-INDEX = table_key("index")
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """Which images there are: number i is the value under image_key(i)."""
-
-    paths: list[str]
-    """As in the packed splits: relative to the dataset, or absolute."""
-    sizes: NDArray[np.int32]
-    """[N, 2] height and width as stored."""
-
-    def pack(self) -> bytes:
-        """As bytes."""
-        import msgpack
-
-        return msgpack.packb({"paths": self.paths, "sizes": np.asarray(self.sizes, "<i4").tobytes()})
-
-    @classmethod
-    def unpack(cls, data: NDArray[np.uint8]) -> Index:
-        """What `pack` gave."""
-        import msgpack
-
-        document = msgpack.unpackb(data)
-        return cls(document["paths"], np.frombuffer(document["sizes"], "<i4").reshape(-1, 2))
-
-
-def pack_split(numbers: Sequence[int], packed: bytes) -> bytes:
-    """A split: the numbers of its images and its annotations (`packing.pack`)."""
-    import msgpack
-
-    return msgpack.packb({"numbers": np.asarray(numbers, "<i8").tobytes(), "annotations": packed})
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,43 +50,56 @@ class Cache:
 
     @cached_property
     def spec(self) -> CacheSpec:
-        """What it is made of."""
-        return CacheSpec.from_document(json.loads(self.table(SPEC, "its settings").tobytes()))
+        """What it is made of; UserError when its table is damaged, as with the others."""
+        with self._believing("its settings"):
+            return read_spec(self._table(SPEC, "its settings"), encrypted=self.header.encrypted)
 
     @cached_property
     def index(self) -> Index:
         """Its images."""
-        return Index.unpack(self.table(INDEX, "its list of images"))
+        with self._believing("its list of images"):
+            return read_index(self._table(INDEX, "its list of images"), self.spec)
+
+    @cached_property
+    def _checked(self) -> bytearray:
+        """Which images' values have been checked in this process."""
+        return bytearray(len(self.index.paths))
 
     @property
     def file_size(self) -> int:
         """In bytes."""
         return (self.folder / DATA_FILE).stat().st_size
 
-    def image(self, number: int, *, check: bool = False) -> Image:
+    def image(self, number: int) -> Image:
         """Image `number` as uint8 [H, W, 3] RGB, read-only where it can be had without a copy.
 
-        Damage to an encrypted value is always found, to one in clear with `check`.
+        Its value is checked when it is first read, and each time when it is encrypted.
 
         Raises:
             UserError: names the image whose value is missing, damaged or another's.
         """
-        value = self.value(image_key(number), self.index.paths[number], check=check)
-        height, width = self.index.sizes[number].tolist()
-        try:
+        path = self.index.paths[number]
+        value = self.value(image_key(number), path, check=not self._checked[number])
+        self._checked[number] = True
+        with self._believing(path):
+            height, width = self.index.sizes[number].tolist()
             return self.spec.codec.decode(value, (height, width))
-        except ValueError as error:
-            path = self.index.paths[number]
-            raise UserError(f"{self.folder}: {path} is damaged in the cache ({error}): build the cache anew") from error
 
     def split(self, name: str, root: Path) -> tuple[AnnotatedSet, NDArray[np.int64]]:
         """The annotations of a split, its paths below `root`, and the numbers [N] of its images."""
-        import msgpack
-
         if name not in self.spec.splits:
             raise UserError(f"{self.folder}: the cache has no {name} split, only {', '.join(self.spec.splits)}")
-        document = msgpack.unpackb(self.table(table_key(name), f"its {name} split"))
-        return unpack(document["annotations"], root), np.frombuffer(document["numbers"], "<i8")
+        what = f"its {name} split"
+        with self._believing(what):
+            numbers, packed = unpack_split(self._table(table_key(name), what))
+            split = unpack(packed, root)
+            check_split(name, split, numbers, self.spec, self.index)
+        return split, numbers
+
+    def require_sound(self) -> None:
+        """UserError unless all tables are as a build writes them."""
+        for name in self.spec.splits:
+            self.split(name, Path())
 
     def pixels(self, numbers: NDArray[np.int64]) -> CachedPixels:
         """The images of a split, by position in it."""
@@ -133,28 +112,36 @@ class Cache:
             while file.readinto(buffer):
                 pass
 
-    def table(self, key: bytes, what: str) -> NDArray[np.uint8]:
-        """The checked value of a table."""
-        return self.value(key, what, check=True)
-
     def value(self, key: bytes, what: str, *, check: bool) -> NDArray[np.uint8]:
-        """The value under `key`, uint8 [n]; `what` an error says of it."""
+        """The value under `key`, uint8 [n]; `what` an error says of it.
+
+        Raises:
+            UserError: It is missing, damaged or another's; damage to one in clear is only found with `check`.
+        """
         stored = self.map.get(key)
         if stored is None:
-            raise UserError(f"{self.folder}: {what} is missing in the cache: build the cache anew")
+            raise UserError(f"{self.folder}: {shown(what)} is missing in the cache: {ANEW}")
         try:
             return self.seal.open(key, stored, check=check)
         except SealError as error:
             if error.belongs_to is None:
-                raise UserError(f"{self.folder}: {what} is damaged in the cache: build the cache anew") from error
-            other = self._name(error.belongs_to)
+                raise damaged(self.folder, what) from error
+            # Without a list of images, which may be what was exchanged, they have no names.
+            other = name_of(error.belongs_to, self.__dict__["index"].paths if "index" in self.__dict__ else ())
             raise UserError(
-                f"{self.folder}: values were exchanged, where {what} should be there is {other}: build the cache anew"
+                f"{self.folder}: values were exchanged, where {shown(what)} should be there is {shown(other)}: {ANEW}"
             ) from error
 
-    def _name(self, key: bytes) -> str:
-        number = int.from_bytes(key, "big")
-        return self.index.paths[number] if number < _FIRST_TABLE else f"table {_TABLES[number - _FIRST_TABLE]!r}"
+    def _table(self, key: bytes, what: str) -> NDArray[np.uint8]:
+        return self.value(key, what, check=True)
+
+    @contextlib.contextmanager
+    def _believing(self, what: str) -> Iterator[None]:
+        """What the value of `what` holds is checked here: ValueErrors become the sentence that it is damaged."""
+        try:
+            yield
+        except ValueError as error:
+            raise damaged(self.folder, what, str(error)) from error
 
 
 def open_cache(folder: Path, key: EncryptionKey | None) -> Cache:
@@ -164,8 +151,8 @@ def open_cache(folder: Path, key: EncryptionKey | None) -> Cache:
         UserError: There is none, its file is truncated, its header is damaged, there is no key for it, or the key is
             wrong: each its own sentence.
     """
-    header = read_header(folder)
-    return Cache(folder, header, key, header.seal(key, folder), open_map(folder / DATA_FILE))
+    header, opened = open_header(folder)
+    return Cache(folder, header, key, header.seal(key, folder), opened)
 
 
 class CachedPixels:
@@ -176,6 +163,8 @@ class CachedPixels:
 
     def __init__(self, cache: Cache, numbers: NDArray[np.int64]) -> None:
         self.numbers = numbers
+        self.raw = cache.spec.cache_format == "raw"
+        """Images cost next to nothing to read."""
         self._cache: Cache | None = cache
         self._origin = cache.folder, cache.key, cache.header.cache_id
 
@@ -189,4 +178,4 @@ class CachedPixels:
         return self._cache.image(int(self.numbers[index]))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"numbers": self.numbers, "_cache": None, "_origin": self._origin}
+        return {"numbers": self.numbers, "raw": self.raw, "_cache": None, "_origin": self._origin}

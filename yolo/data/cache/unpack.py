@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from yolo.data.cache.archive import ArchiveReader, mebibytes
+from yolo.data.cache.archive_reader import ArchiveReader
 from yolo.data.cache.header import DATA_FILE, read_header
+from yolo.data.cache.lock import try_lock
+from yolo.data.cache.manifest import mebibytes
 from yolo.data.cache.progress import progress
+from yolo.data.cache.store import open_cache
+from yolo.data.keys import find_key
 from yolo.errors import UserError
+from yolo.whole_file import sync_folder
 
 _CACHE_FILES = {DATA_FILE, "lock.mdb"}
 
@@ -36,16 +41,15 @@ def import_archive(archive: Path, output: Path, *, force: bool = False) -> Path:
         reader = ArchiveReader(archive, file)
         target = output / reader.manifest.folder
         _require_free(target, force)
-        _require_space(output, reader.manifest.unpacked_bytes)
+        _require_space(output, reader.manifest.data_bytes)
         with _made(output), _partial(target) as (folder, data):
-            with progress("importing", mebibytes(reader.manifest.unpacked_bytes), "MiB") as tick:
-                (member,) = reader.manifest.members
-                reader.write_member(member, data, tick)
+            with progress("importing", mebibytes(reader.manifest.data_bytes), "MiB") as tick:
+                reader.write_data(data, tick)
                 reader.finish()
             data.flush()
             os.fsync(data.fileno())
             try:
-                read_header(folder)
+                _require_usable(folder)
             except UserError as error:
                 raise UserError(
                     f"{archive}: holds no cache that can be used ({error}); nothing was imported"
@@ -53,6 +57,15 @@ def import_archive(archive: Path, output: Path, *, force: bool = False) -> Path:
             _require_free(target, force)  # it may have taken long
             _move(folder, target)
     return target
+
+
+def _require_usable(folder: Path) -> None:
+    """UserError unless everything but the images of the cache is as we write it, as far as the key at hand opens it."""
+    header = read_header(folder)
+    key = find_key() if header.encrypted else None
+    if header.encrypted and (key is None or not header.is_key(key)):
+        return
+    open_cache(folder, key).require_sound()
 
 
 def _require_free(target: Path, force: bool) -> None:
@@ -104,7 +117,8 @@ def _partial(target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
         raise UserError(f"{folder}: is in the way, expected nothing or a folder of this name; nothing was imported")
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(folder / DATA_FILE, flags, 0o666), "r+b") as data:
-        _lock(data, folder)
+        if not try_lock(data.fileno()):
+            raise UserError(f"{folder}: another import is writing there; nothing was imported")
         try:
             for path in folder.iterdir():
                 if path.name != DATA_FILE:
@@ -116,17 +130,6 @@ def _partial(target: Path) -> Iterator[tuple[Path, IO[bytes]]]:
             raise
 
 
-def _lock(data: IO[bytes], folder: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(data.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(f"{folder}: another import is writing there; nothing was imported") from error
-
-
 def _move(folder: Path, target: Path) -> None:
     """Give the cache its name, or its data file that of the cache that is there: in one step each."""
     if target.exists():
@@ -134,9 +137,4 @@ def _move(folder: Path, target: Path) -> None:
         folder.rmdir()
     else:
         folder.rename(target)
-    with contextlib.suppress(OSError):  # Windows opens no folders
-        descriptor = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    sync_folder(target.parent)
