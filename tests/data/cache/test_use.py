@@ -122,7 +122,7 @@ def test_an_encrypted_cache_of_another_version_is_one_too(make_use: MakeUse) -> 
     use = make_use(cache_encrypt=True)
     splits = splits_of(use)
     put(use.folder / DATA_FILE, {HEADER_KEY: replace(use.ensure(splits).cache.header, version=2).pack()})
-    with pytest.raises(UserError, match="the cache is encrypted, data.cache_encrypt is false"):
+    with pytest.raises(UserError, match=r"the cache is encrypted, data\.cache_encrypt is false"):
         make_use().ensure(splits)
 
 
