@@ -17,11 +17,13 @@ def require_ranges(options: object, ranges: Mapping[str, tuple[float, float]], s
     """Check that each named attribute of `options` lies between its two bounds, both allowed.
 
     Raises:
-        UserError: names the option as `section.name`, its value and the bounds.
+        UserError: names the option as `section.name`, or as the flag that it is in section `--`, its value and the
+            bounds.
     """
     for name, (low, high) in ranges.items():
         value = getattr(options, name)
         if value is not None and not low <= value <= high:
             least = f"at least {low}" if low == 0 or low >= 1e-6 else "above 0"
             bound = f"between {low} and {high}" if high != float("inf") else least
+            name = name.replace("_", "-") if section == "--" else name
             raise UserError(f"{section}{name} is {value}, expected a value {bound}")

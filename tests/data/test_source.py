@@ -12,7 +12,7 @@ from yolo.data.encrypted_loader import EncryptedImageLoader
 from yolo.data.formats.shapes import ShapesLoader
 from yolo.data.loaders import DefaultImageLoader
 from yolo.data.options import DataOptions, SourceOptions
-from yolo.data.source import choose_loader, loader_of_run, read_split
+from yolo.data.source import choose_loader, confidential, loader_of_run, read_split
 from yolo.errors import UserError
 
 MakeDataset = Callable[..., Path]
@@ -110,3 +110,9 @@ def test_a_loader_that_cannot_be_sent_to_workers() -> None:
         UserError, match=r"image_loader Custom cannot be sent to worker processes \(.*start_method=fork"
     ):
         choose_loader(DataOptions(start_method="spawn"), Custom())
+
+
+def test_confidential_is_what_is_encrypted_where_it_lies() -> None:
+    assert not confidential(DataOptions(), LOADER)
+    assert confidential(DataOptions(cache_encrypt=True), LOADER)
+    assert confidential(DataOptions(), EncryptedImageLoader())

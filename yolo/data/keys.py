@@ -15,6 +15,7 @@ from yolo.errors import UserError
 register_type(SecretStr, deserializer=SecretStr)
 
 VARIABLE = "YOLO_ENCRYPTION_KEY"
+OPTION = "data.encryption_key"
 _DIGITS = 64
 
 
@@ -39,7 +40,7 @@ def find_key(given: SecretStr | str | None = None) -> EncryptionKey | None:
         UserError: it is not 64 hexadecimal digits; the sentence does not quote it.
     """
     given = given.get_secret_value() if isinstance(given, SecretStr) else given
-    source, text = "data.encryption_key", given or ""
+    source, text = OPTION, given or ""
     if not text.strip("*"):  # the mask that stands in the config saved with a run
         source, text = VARIABLE, os.environ.get(VARIABLE, "").strip()
     if not text:
@@ -49,9 +50,13 @@ def find_key(given: SecretStr | str | None = None) -> EncryptionKey | None:
     return EncryptionKey(bytes.fromhex(text))
 
 
-def require_key(what: str, given: SecretStr | str | None = None) -> EncryptionKey:
-    """The key, or a UserError that says that `what` ("cache.lmdb is encrypted") needs one."""
+def require_key(what: str, given: SecretStr | str | None = None, *, option: str | None = None) -> EncryptionKey:
+    """The key, or a UserError that says that `what` ("cache.lmdb is encrypted") needs one.
+
+    `option` is the one that takes a key, where the command has such an option.
+    """
     key = find_key(given)
     if key is None:
-        raise UserError(f"{what}, and there is no key: set {VARIABLE} (64 hexadecimal digits) or data.encryption_key")
+        other = f" or {option}" if option else ""
+        raise UserError(f"{what}, and there is no key: set {VARIABLE} ({_DIGITS} hexadecimal digits){other}")
     return key
