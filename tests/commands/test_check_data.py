@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,7 @@ import pytest
 
 from tests.conftest import assert_user_error, run_yolo
 from tests.data.check.broken import COCO, COCO_FAULTS, YOLO_FAULTS, broken_coco, broken_yolo, sound_coco, sound_yolo
+from yolo.data.keys import VARIABLE
 
 COCO_FLAGS = [f"--data.{name}={value}" for name, value in COCO.items()]
 
@@ -32,7 +34,7 @@ def test_a_broken_yolo_dataset(tmp_path: Path) -> None:
     # Bad labels leave fewer objects: hotcoco's remarks on them come on top.
     assert YOLO_FAULTS.items() <= counts(done.stdout).items()
     splits = json.loads(done.stdout)["splits"]
-    assert (splits["train"]["images"], splits["val"]["images"]) == (14, 13)
+    assert (splits["train"]["images"], splits["val"]["images"]) == (15, 13)
     assert cv2.imread(str(tmp_path / "out/sheet.jpg")).shape[1] == 1920
 
 
@@ -74,6 +76,41 @@ def test_wrong_input(arguments: list[str], fragment: str, tmp_path: Path) -> Non
     sound_yolo(tmp_path)
     done = run_yolo("check-data", *(argument.format(root=tmp_path) for argument in arguments))
     assert_user_error(done, fragment)
+
+
+def test_train_alone(tmp_path: Path) -> None:
+    root = sound_yolo(tmp_path / "yolo")
+    shutil.rmtree(root / "images/val")
+    done = run_yolo("check-data", "--data.format=yolo", f"--data.root={root}", "--strict")
+    assert done.returncode == 0, done.stdout
+    assert f"note: no val split: there is no {root}/images/val" in done.stdout
+    (root / "images/train").rename(root / "images/val")
+    (root / "labels/val").rename(root / "labels/x")
+    (root / "labels/train").rename(root / "labels/val")
+    done = run_yolo("check-data", "--data.format=yolo", f"--data.root={root}", "--json", "-o", tmp_path / "out")
+    assert json.loads(done.stdout)["notes"] == [f"no train split: there is no {root}/images/train"]
+    assert list(json.loads(done.stdout)["splits"]) == ["val"]
+    assert (tmp_path / "out/sheet.jpg").is_file()
+
+
+def test_no_pictures_into_the_dataset(tmp_path: Path) -> None:
+    root = sound_yolo(tmp_path)
+    done = run_yolo("check-data", "--data.format=yolo", f"--data.root={root}", "-o", root / "images/train/check")
+    assert_user_error(done, "--output lies in the dataset folder")
+    assert not list(root.rglob("sheet.jpg"))
+
+
+def test_clear_pictures_of_encrypted_images_are_spoken_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "ab" * 32)
+    root = sound_yolo(tmp_path / "yolo")
+    command = ["check-data", "--data.format=yolo", f"--data.root={root}", "--json"]
+    loader = "--data.image_loader=yolo.data.encrypted_loader.EncryptedImageLoader"
+    sentence = "the drawn copies of encrypted images are not encrypted"
+    for options, said in ((["-o", tmp_path / "a"], False), ([loader], False), ([loader, "-o", tmp_path / "b"], True)):
+        done = run_yolo(*command, *options)
+        assert (sentence in done.stderr) == said
+        assert json.loads(done.stdout)["passed"]
+    assert (tmp_path / "b/sheet.jpg").is_file()
 
 
 def test_sample_data(test_data: Path) -> None:

@@ -118,7 +118,7 @@ def test_the_data_module_is_that_of_fit(recipe: Path) -> None:
     recipe.write_text(RECIPE.replace("ema: {nonsense: 1}\n", ""))
     theirs = make_cli(["--config", str(recipe)], run=False).datamodule
     assert ours.options == theirs.options
-    assert (ours.image_size, ours.seed) == (theirs.image_size, theirs.seed)
+    assert (ours.image_size, ours.seed, ours.max_epochs) == (theirs.image_size, theirs.seed, 3)
 
 
 def test_a_saved_config_of_a_run(tiny_run) -> None:
@@ -138,6 +138,8 @@ def test_a_saved_config_of_a_run(tiny_run) -> None:
         ("model: {image_size: 100}", ["recipe.yaml: model.image_size", "multiples of 32"]),
         ("model: {image_size: large}", ["recipe.yaml: model.image_size is 'large'"]),
         ("seed_everything: never", ["recipe.yaml: seed_everything is 'never'"]),
+        ("seed_everything: true", ["recipe.yaml: seed_everything is True, expected a whole number"]),
+        ("seed_everything: false", ["recipe.yaml: seed_everything is False, expected a whole number"]),
     ],
 )
 def test_wrong_configs(config: str, fragments: list[str], recipe: Path) -> None:

@@ -72,10 +72,32 @@ def test_existing_files_are_replaced_by_force_alone(dataset: Path, tmp_path: Pat
     (tmp_path / "out/train").mkdir(parents=True)
     there = tmp_path / "out/train/2.jpg.enc"
     there.write_text("mine")
-    assert_user_error(run_yolo(*command), str(there), "exists already (1 of 12)", "--force")
+    assert_user_error(run_yolo(*command), str(there), "exists already and is not", "(1 of 12)", "--force")
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [there]
     assert run_yolo(*command, "--force").returncode == 0
     assert there.read_bytes() != b"mine"
+
+
+def test_an_interrupted_run_goes_on(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = dataset / "images/val/9.jpg"
+    bad.symlink_to("nowhere.jpg")
+    command = ["encrypt-images", "--source", dataset / "images", "--output", tmp_path / "out"]
+    assert_user_error(run_yolo(*command, "--workers=1"), "9.jpg")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.enc")}
+    assert 0 < len(before) <= 12
+    bad.unlink()
+    done = run_yolo(*command)
+    assert done.returncode == 0, done.stderr
+    assert f"{12 - len(before)} images encrypted" in done.stdout
+    assert f"already encrypted: {len(before)}" in done.stdout
+    assert before.items() <= {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.enc")}.items()
+
+    changed = dataset / "images/train/2.jpg"
+    shutil.copy(dataset / "images/train/1.jpg", changed)
+    assert_user_error(run_yolo(*command), f"2.jpg.enc: exists already and is not {changed} encrypted", "(1 of 12)")
+    assert run_yolo(*command, "--force").returncode == 0
+    monkeypatch.setenv(VARIABLE, "ff" * 32)
+    assert_user_error(run_yolo(*command), "with this key (12 of 12)")
 
 
 def test_nothing_is_written_into_the_source(dataset: Path) -> None:
@@ -99,7 +121,9 @@ def test_wrong_input(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv(VARIABLE, "short")
     assert_user_error(run_yolo("encrypt-images", "--source", images, "--output", tmp_path / "o"), "64 hexadecimal")
     monkeypatch.delenv(VARIABLE)
-    assert_user_error(run_yolo("encrypt-images", "--source", images, "--output", tmp_path / "o"), "there is no key")
+    done = run_yolo("encrypt-images", "--source", images, "--output", tmp_path / "o")
+    assert_user_error(done, "there is no key")
+    assert "data.encryption_key" not in done.stderr
     assert not (tmp_path / "o").exists()
 
 
@@ -142,7 +166,9 @@ def test_encrypted_images_predict_as_plain_ones(
     done = run_yolo(*command, "--source", one, "--output", tmp_path / "one", "--no-draw")
     assert json.loads((tmp_path / "one/predictions.json").read_text())[0]["detections"] == found["plain"][0][1]
     monkeypatch.delenv(VARIABLE)
-    assert_user_error(run_yolo(*command, "--source", one), str(one), "there is no key")
+    done = run_yolo(*command, "--source", one)
+    assert_user_error(done, str(one), "there is no key")
+    assert "data.encryption_key" not in done.stderr
     assert_user_error(run_yolo(*command, "--source", one.parent), "no images in this folder", "4 encrypted", VARIABLE)
 
 

@@ -223,3 +223,10 @@ def test_a_file_that_is_no_checkpoint_to_resume_from(kind: str, tiny_run: Run, t
         contents = torch.load(tiny_run.best, weights_only=True)
         torch.save({key: contents[key] for key in (CARD_KEY, "state_dict")}, path)
     assert_user_error(run_yolo(*TINY_FIT, "--ckpt_path=some.ckpt", cwd=tmp_path), "some.ckpt")
+
+
+@pytest.mark.parametrize("seed", ["true", "false"])
+def test_a_seed_is_a_number(seed: str) -> None:
+    """Lightning's own option takes both, and data and network would then have seeds that nobody named."""
+    done = run_yolo("fit", "--config=quickstart", f"--seed_everything={seed}")
+    assert_user_error(done, f"seed_everything is {seed.title()}, expected a whole number")

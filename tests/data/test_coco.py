@@ -162,3 +162,17 @@ def test_encrypted_images(coco: MakeDataset, tmp_path: Path) -> None:
         assert read_encrypted(split) == [Path("b.enc")]
     with pytest.raises(UserError, match=r"b\.jpg: no such image file.*; 1 encrypted .*EncryptedImageLoader$"):
         read(path)
+
+
+@pytest.mark.parametrize("crowd", ["no", "0", None, 2, 1.0, [1]])
+def test_a_crowd_flag_that_is_none(coco: MakeDataset, crowd: object) -> None:
+    path = coco(annotations=[annotation(iscrowd=crowd)])
+    with pytest.raises(UserError, match=re.escape(f"annotation 9 has iscrowd {crowd!r}, expected 0 or 1")):
+        read(path)
+    assert read(path, "skip").skipped == {"malformed crowd flags": 1}
+
+
+@pytest.mark.parametrize("crowd", [0, 1, False, True])
+def test_crowd_flags(coco: MakeDataset, crowd: int) -> None:
+    image = read(coco(annotations=[annotation(iscrowd=crowd)])).images[1]
+    assert image.crowd.tolist() == [bool(crowd)]

@@ -114,6 +114,43 @@ def test_last_epochs_without_mosaic(max_epochs: int | None, close: int, expected
     assert module.val_dataloader().dataset.mosaic_until is None  # type: ignore[attr-defined]
 
 
+def test_without_a_trainer_the_end_is_what_was_said() -> None:
+    module = shapes(close_mosaic_epochs=5)
+    assert module.train_dataloader().dataset.mosaic_until is None  # type: ignore[attr-defined]
+    module.max_epochs = 20
+    assert module.train_dataloader().dataset.mosaic_until == 15  # type: ignore[attr-defined]
+    assert at(module, 0, 1, 30).train_dataloader().dataset.mosaic_until == 25  # type: ignore[attr-defined]
+
+
+def test_samples_need_no_validation_data(yolo: MakeDataset) -> None:
+    root = yolo()
+    module = YOLODataModule((64, 64), format="yolo", root=str(root), val_images="nowhere", num_workers=0, batch_size=1)
+    module.setup("train")
+    assert module.val is None
+    assert next(iter(module.train_dataloader())).images.shape == (1, 3, 64, 64)
+    with pytest.raises(UserError, match="nowhere"):
+        module.setup("fit")
+
+
+def test_looking_at_samples_builds_no_cache(tmp_path: Path) -> None:
+    cache: dict[str, Any] = {**SHAPES, "cache_images": "disk", "cache_dir": str(tmp_path / "caches"), "num_workers": 0}
+    module = YOLODataModule((64, 64), **cache)
+    module.setup("train")
+    assert not (tmp_path / "caches").exists()
+    YOLODataModule((64, 64), **cache).setup("fit")
+    module = YOLODataModule((64, 64), **cache)
+    module.setup("train")
+    assert "Cache" in type(module.pixels("train")).__name__
+
+
+def test_few_workers_are_spoken_of_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 1024))
+    module = shapes(num_workers=128)
+    for loader in (module.train_dataloader(), module.val_dataloader(), module.train_dataloader()):
+        assert loader.num_workers == 34
+    assert len([message for message in caplog.messages if "reducing num_workers" in message]) == 1
+
+
 def test_a_run_without_any_mosaic_is_announced(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         at(shapes(), 0, 1, max_epochs=3).train_dataloader()

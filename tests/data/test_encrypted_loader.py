@@ -75,8 +75,14 @@ def test_where_the_key_comes_from(encrypted: Path, monkeypatch: pytest.MonkeyPat
     keyed = EncryptedImageLoader().with_key(KEY)
     assert np.array_equal(keyed(encrypted), PIXELS)
     assert keyed.with_key(SecretStr("11" * 32)) is keyed
-    plain = EncryptedImageLoader()
-    assert plain.with_key(None) is plain
+
+
+def test_a_missing_key_is_asked_for_where_it_can_be_given(encrypted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with pytest.raises(UserError, match=r"digits\)$"):  # predict has no option for it
+        EncryptedImageLoader()(encrypted)
+    with pytest.raises(UserError, match=r"digits\) or data\.encryption_key$"):
+        EncryptedImageLoader().with_key(None)(encrypted)
 
 
 def test_plain_files_need_no_key(tmp_path: Path) -> None:

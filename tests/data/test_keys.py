@@ -32,6 +32,10 @@ def test_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_key() is None
     with pytest.raises(UserError, match=r"a\.lmdb is encrypted, and there is no key: set YOLO_ENCRYPTION_KEY"):
         require_key("a.lmdb is encrypted")
+    for option, end in ((None, "digits)"), ("data.encryption_key", "digits) or data.encryption_key")):
+        with pytest.raises(UserError) as refused:
+            require_key("a.lmdb is encrypted", option=option)
+        assert str(refused.value).endswith(end)
 
 
 @pytest.mark.parametrize("bad", ["ab", HEX[:-1], HEX + "0", "zz" * 32, " " + HEX[:-2] + " "])

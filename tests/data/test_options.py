@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from yolo.data.options import AugmentOptions, DataOptions, SourceOptions
+from yolo.data.options import AugmentOptions, DataOptions, SourceOptions, Split
 from yolo.errors import UserError
 
 # The interface that existing configurations rely on.
@@ -59,3 +60,11 @@ def test_every_option_belongs_to_one_group() -> None:
 def test_a_value_out_of_range_is_named(option: dict[str, Any], expected: str) -> None:
     with pytest.raises(UserError, match=re.escape(expected)):
         DataOptions(**option)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_places_of_a_split(split: Split) -> None:
+    named = {f"{split}_{what}": what for what in ("images", "ann", "labels", "split")}
+    options = DataOptions(root="r", **named)
+    assert options.places(split) == ("images", "ann", "labels", Path("r/split"))
+    assert options.places("val" if split == "train" else "train") == (None,) * 4

@@ -13,7 +13,7 @@ from yolo.data.encrypted_loader import EncryptedImageLoader
 from yolo.data.formats.shapes import ShapesLoader
 from yolo.data.loaders import DefaultImageLoader
 from yolo.data.options import DataOptions, SourceOptions
-from yolo.data.source import choose_loader, loader_of_run, read_split
+from yolo.data.source import choose_loader, confidential, loader_of_run, read_split
 from yolo.errors import UserError
 
 MakeDataset = Callable[..., Path]
@@ -119,3 +119,9 @@ def test_encrypted_images_get_no_cache_in_clear() -> None:
         choose_loader(options, loader)
     for other in (replace(options, cache_encrypt=True), replace(options, cache_images="none")):
         assert choose_loader(other, loader) is loader
+
+
+def test_confidential_is_what_is_encrypted_where_it_lies() -> None:
+    assert not confidential(DataOptions(), LOADER)
+    assert confidential(DataOptions(cache_encrypt=True), LOADER)
+    assert confidential(DataOptions(), EncryptedImageLoader())

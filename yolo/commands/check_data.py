@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolo.commands.data_config import DataModuleArguments, parse_data_command
+from yolo.commands.data_config import parse_data_command
+from yolo.commands.picture_output import NOT_ENCRYPTED, refuse_dataset_folder
 
 if TYPE_CHECKING:
     from yolo.data.check.findings import Finding
@@ -27,13 +28,14 @@ SHEET_TILE = 480
 class CheckOptions:
     """Look for faults in a dataset, and count what is in it.
 
-    Reads every label and decodes every image of both splits. Exits with 1 when there is an error.
+    Reads every label and decodes every image of the splits that are there. Exits with 1 when there is an error.
     """
 
     json: bool = False
     """Print JSON."""
     output: Path | None = None
-    """Folder for sheet.jpg: 16 training images with their labels. Not written when left out."""
+    """Folder for sheet.jpg: 16 training images with their labels, validation images where there are none for training.
+    Not written when left out."""
     strict: bool = False
     """Exit with 1 when there is a warning as well."""
 
@@ -44,34 +46,38 @@ def main(arguments: Sequence[str]) -> None:
     from rich.console import Console
 
     from yolo.data.check.report import as_json, print_report, verdict
-    from yolo.data.source import choose_loader
+    from yolo.data.check.surveys import survey_splits
+    from yolo.data.source import choose_loader, confidential
 
+    if options.output is not None:
+        refuse_dataset_folder(options.output, data.options)
     loader = choose_loader(data.options, data.image_loader)
-    surveys, statistics, findings = check(data, loader)
+    surveys, notes = survey_splits(data.options, loader)
+    statistics, findings = check(surveys, loader)
     passed = not any(entry.severity == "error" or options.strict for entry in findings)
     if options.output is not None:
+        if confidential(data.options, loader):
+            print(NOT_ENCRYPTED, file=sys.stderr)
         options.output.mkdir(parents=True, exist_ok=True)
         write_sheet(surveys[0], loader, options.output / "sheet.jpg")
     if options.json:
-        print(json.dumps(as_json(statistics, findings, passed=passed), indent=1))
+        print(json.dumps(as_json(statistics, findings, notes, passed=passed), indent=1))
     else:
-        print_report(Console(highlight=False, markup=False), statistics, findings)
+        print_report(Console(highlight=False, markup=False), statistics, findings, notes)
         print(verdict(findings) + (f", a sheet of images in {options.output}" if options.output else ""))
     if not passed:
         sys.exit(1)
 
 
-def check(data: DataModuleArguments, loader: ImageLoader) -> tuple[list[Survey], dict[str, Statistics], list[Finding]]:
-    """Survey both splits, look at their images and judge."""
+def check(surveys: Sequence[Survey], loader: ImageLoader) -> tuple[dict[str, Statistics], list[Finding]]:
+    """Look at the images of the splits and judge."""
     from yolo.data.check.findings import find
     from yolo.data.check.health import health_findings
     from yolo.data.check.pictures import look_at
     from yolo.data.check.statistics import measure
-    from yolo.data.check.surveys import survey_split
     from yolo.evaluation.coco import dataset_health
     from yolo.evaluation.evaluator import ground_truth
 
-    surveys = [survey_split(data.options, "train", loader), survey_split(data.options, "val", loader)]
     with _progress(sum(len(survey.images) for survey in surveys)) as advance:
         pictures = {survey.split: look_at(survey.images, loader, advance) for survey in surveys}
     findings = find(surveys, pictures)
@@ -79,7 +85,7 @@ def check(data: DataModuleArguments, loader: ImageLoader) -> tuple[list[Survey],
         if survey.images:
             entries = dataset_health(ground_truth(survey.images), survey.category_ids)
             findings += health_findings(survey, entries)
-    return surveys, {survey.split: measure(survey) for survey in surveys}, findings
+    return {survey.split: measure(survey) for survey in surveys}, findings
 
 
 @contextmanager

@@ -42,7 +42,9 @@ class DataModuleArguments:
         from yolo.data.datamodule import YOLODataModule
 
         options = {item.name: getattr(self.options, item.name) for item in fields(self.options)}
-        return YOLODataModule(self.image_size, self.image_loader, self.seed, **options)
+        module = YOLODataModule(self.image_size, self.image_loader, self.seed, **options)
+        module.max_epochs = self.max_epochs
+        return module
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,14 @@ def _image_size(config: _Config) -> tuple[int, int]:
 
 
 def _seed(config: _Config) -> int:
-    if not isinstance(config.seed, int):
-        raise UserError(f"{config.path}: seed_everything is {config.seed!r}, expected a whole number")
-    return int(config.seed)
+    try:
+        return whole_seed(config.seed)
+    except UserError as error:
+        raise UserError(f"{config.path}: {error}") from error
+
+
+def whole_seed(value: Any) -> int:
+    """The value of seed_everything. UserError for true and false, which Lightning takes as well."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise UserError(f"seed_everything is {value!r}, expected a whole number")
+    return value

@@ -29,7 +29,7 @@ class EncryptImagesOptions:
     workers: int | None = None
     """Threads; null for one per core."""
     force: bool = False
-    """Replace encrypted images that are already there."""
+    """Replace what is there already; without it, images that are there, encrypted with this key, stay."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -50,9 +50,8 @@ def encrypt_images(options: EncryptImagesOptions) -> None:
     base = options.source if options.source.is_dir() else options.source.parent
     _refuse_output(options, base)
     targets = {path: options.output / f"{path.relative_to(base)}.enc" for path in images}
-    there = [target for target in targets.values() if target.exists()]
-    if there and not options.force:
-        raise UserError(f"{there[0]}: exists already ({len(there)} of {len(targets)}); --force replaces them")
+    done = set() if options.force else _already_encrypted(cipher, targets, options.workers)
+    targets = {path: target for path, target in targets.items() if path not in done}
     console = Console(highlight=False, soft_wrap=True, markup=False)
     for path in others[:SHOWN]:
         console.print(f"left out: {path}")
@@ -60,7 +59,8 @@ def encrypt_images(options: EncryptImagesOptions) -> None:
         console.print(f"left out: {len(others) - SHOWN} more")
     size, seconds = _encrypt_all(cipher, targets, options.workers)
     rate = f"{size / 1e6:.1f} MB in {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s"
-    console.print(f"{len(images)} images encrypted ({rate}), {len(others)} files left out, results in {options.output}")
+    left_out = f"{len(others)} files left out, results in {options.output}"
+    console.print(f"{len(targets)} images encrypted ({rate}), already encrypted: {len(done)}, {left_out}")
 
 
 def find_images(source: Path) -> tuple[list[Path], list[Path]]:
@@ -85,6 +85,32 @@ def _refuse_output(options: EncryptImagesOptions, base: Path) -> None:
         raise UserError(f"{options.output}: --output lies in the source {base}, which is never written to")
     if output.exists() and not output.is_dir():
         raise UserError(f"{options.output}: --output is a file, expected a folder")
+
+
+def _already_encrypted(cipher: ImageCipher, targets: dict[Path, Path], workers: int | None) -> set[Path]:
+    """The images that an earlier run has encrypted. UserError when something else is in the place of one."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from yolo.data.encrypted_file import is_old
+
+    def same(path: Path) -> bool:
+        content = targets[path].read_bytes()
+        try:
+            # The old layout, in which a change goes unnoticed, is not what the command stands for.
+            return not is_old(content) and cipher.decrypt(content, targets[path]) == path.read_bytes()
+        except UserError:
+            return False
+
+    there = [path for path, target in targets.items() if target.exists()]
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        others = [path for path, found in zip(there, pool.map(same, there), strict=True) if not found]
+    if others:
+        number = f"{len(others)} of {len(targets)}"
+        raise UserError(
+            f"{targets[others[0]]}: exists already and is not {others[0]} encrypted with this key ({number}); "
+            "--force replaces them"
+        )
+    return set(there)
 
 
 def _encrypt_all(cipher: ImageCipher, targets: dict[Path, Path], workers: int | None) -> tuple[int, float]:

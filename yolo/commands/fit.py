@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+from yolo.commands.data_config import whole_seed
 from yolo.data.datamodule import YOLODataModule
 from yolo.detector import Detector
 from yolo.errors import UserError
@@ -61,7 +62,7 @@ class FitCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Link and add options."""
         parser.link_arguments("model.image_size", "data.image_size", compute_fn=as_size)
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=whole_seed)
         parser.add_argument("--find_lr", type=bool, default=False, help="Suggest a learning rate instead of training.")
         parser.add_lightning_class_args(EMACallback, "ema")
         parser.add_lightning_class_args(BestCheckpoint, "checkpoint")

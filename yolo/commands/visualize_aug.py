@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolo.commands.data_config import DataModuleArguments, parse_data_command
+from yolo.commands.picture_output import NOT_ENCRYPTED, refuse_dataset_folder
 from yolo.errors import UserError, require_ranges
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from yolo.data.batch import Sample
+    from yolo.data.datamodule import YOLODataModule
     from yolo.data.dataset import DetectionDataset
     from yolo.data.sampler import TrainingItem
 
@@ -53,8 +55,12 @@ def visualize(options: VisualizeOptions, data: DataModuleArguments) -> str:
     """Write the pictures; returns what was written."""
     from yolo.evaluation.draw import contact_sheet, fit_boxes, save_jpeg
 
-    dataset, items, names = training_items(data, options.epoch)
+    refuse_dataset_folder(options.output, data.options)
+    module, dataset, items = training_items(data, options.epoch)
+    names = module.class_names
     chosen = _choose(options, items)
+    if module.confidential:
+        print(NOT_ENCRYPTED)
     options.output.mkdir(parents=True, exist_ok=True)
     tiles = []
     for item in chosen:
@@ -66,30 +72,31 @@ def visualize(options: VisualizeOptions, data: DataModuleArguments) -> str:
                 save_jpeg(_draw(sample, names), options.output / f"{kind}_{item.index:04d}.jpg")
     if options.grid:
         save_jpeg(contact_sheet(tiles, GRID_COLUMNS, max(max(t.shape[:2]) for t in tiles)), options.output / "grid.jpg")
-        return f"grid.jpg of {len(tiles)} pictures"
-    return f"{len(chosen) * (1 + options.show_original)} pictures"
+        return f"grid.jpg of {_pictures(len(tiles))}"
+    return _pictures(len(chosen) * (1 + options.show_original))
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count} pictures"
 
 
 def training_items(
     data: DataModuleArguments, epoch: int
-) -> tuple[DetectionDataset, list[TrainingItem], tuple[str, ...]]:
-    """The dataset that training would read from, the items of an epoch in training's order, and the class names."""
+) -> tuple[YOLODataModule, DetectionDataset, list[TrainingItem]]:
+    """The data module of training, the dataset it would read from, and the items of an epoch in training's order."""
     from yolo.data.dataset import DetectionDataset
     from yolo.data.sampler import EpochSampler
 
     # Colour on the device is exact colour at another place, and there is no device here.
     colour = "exact" if data.options.colour == "device" else data.options.colour
     module = replace(data, options=replace(data.options, num_workers=0, colour=colour)).datamodule()
-    module.prepare_data()
-    module.setup("fit")
+    module.setup("train")
     loader = module.train_dataloader()
     dataset, sampler = loader.dataset, loader.sampler
     assert isinstance(dataset, DetectionDataset)
     assert isinstance(sampler, EpochSampler)
-    if data.max_epochs is not None and data.max_epochs > 0 and data.options.close_mosaic_epochs:
-        dataset.mosaic_until = max(data.max_epochs - data.options.close_mosaic_epochs, 0)
     sampler.set_epoch(epoch)
-    return dataset, list(sampler), module.class_names
+    return module, dataset, list(sampler)
 
 
 def _choose(options: VisualizeOptions, items: list[TrainingItem]) -> list[TrainingItem]:
@@ -103,7 +110,7 @@ def _choose(options: VisualizeOptions, items: list[TrainingItem]) -> list[Traini
                 f"--indices has {word.strip()!r}, expected numbers from 0 to {len(items) - 1} separated by commas"
             )
         chosen.append(by_index[int(word)])
-    return chosen
+    return list(dict.fromkeys(chosen))
 
 
 def _samples(dataset: DetectionDataset, item: TrainingItem, original: bool) -> Iterator[tuple[str, Sample]]:

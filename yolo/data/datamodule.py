@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import multiprocessing
 import signal
@@ -22,12 +23,11 @@ from yolo.data.batch import Batch, Sample, collate
 from yolo.data.cache.store import CachedPixels
 from yolo.data.cache.use import CacheUse, OpenSplits
 from yolo.data.dataset import DetectionDataset
-from yolo.data.encrypted_loader import EncryptedImageLoader
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions, Split
 from yolo.data.pixels import BufferedPixels, LoadedPixels, PixelSource
 from yolo.data.sampler import EpochSampler
-from yolo.data.source import choose_loader
+from yolo.data.source import choose_loader, confidential
 from yolo.data.splits import read_part, require_same_classes
 from yolo.data.workers import usable_workers
 from yolo.errors import UserError
@@ -82,7 +82,8 @@ def _survive_once(number: int, _: FrameType | None) -> None:
 class YOLODataModule(L.LightningDataModule):
     """Training and validation data of one dataset.
 
-    After `setup("fit")` there are `train` and `val`, after `setup("validate")` there is `val`.
+    After `setup("fit")` there are `train` and `val`, after `setup("validate")` there is `val`. To look at training
+    samples without a training there is `setup("train")`, which needs no validation data and builds no cache.
 
     Args:
         image_size: Height and width of the network's input in pixels.
@@ -110,6 +111,8 @@ class YOLODataModule(L.LightningDataModule):
         self.image_size = (image_size[0], image_size[1])
         self.image_loader = choose_loader(self.options, image_loader)
         self.seed = seed
+        self.max_epochs: int | None = None
+        """The epochs of the training, where no trainer says so."""
         self.train: AnnotatedSet | None = None
         self.val: AnnotatedSet | None = None
         self.cache_use = CacheUse(self.options, self.image_size, self.image_loader, seed)
@@ -123,7 +126,7 @@ class YOLODataModule(L.LightningDataModule):
     @property
     def confidential(self) -> bool:
         """Whether the images are encrypted where they lie, so that no picture of them may be written."""
-        return self.options.cache_encrypt or isinstance(self.image_loader, EncryptedImageLoader)
+        return confidential(self.options, self.image_loader)
 
     def prepare_data(self) -> None:
         """Before training, build the cache if it is missing or out of date; one process on each machine does."""
@@ -134,12 +137,14 @@ class YOLODataModule(L.LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Read the annotations of the splits that `stage` needs and open the cache; once only."""
-        wanted: tuple[Split, ...] = _BOTH if stage in (None, "fit") else ("val",)
+        wanted: tuple[Split, ...] = _BOTH
+        if stage not in (None, "fit"):
+            wanted = ("train",) if stage == "train" else ("val",)
         if self.options.cache_only and self._cache is None:
             self._use(self.cache_use.open_alone())
         self._read_missing(wanted)
         if self.cached and not self._in_cache(*wanted):
-            self._open_cache(build="train" in wanted)
+            self._open_cache(build=wanted == _BOTH)
 
     def _use(self, cache: OpenSplits) -> None:
         self._cache = cache
@@ -243,7 +248,7 @@ class YOLODataModule(L.LightningDataModule):
     def _mosaic_until(self) -> int | None:
         """The first epoch without mosaic, or None when no end of the training is known."""
         last = self.options.close_mosaic_epochs
-        max_epochs = self.trainer.max_epochs if self.trainer else None
+        max_epochs = self.trainer.max_epochs if self.trainer else self.max_epochs
         if not last or max_epochs is None or max_epochs < 0:
             return None
         if last >= max_epochs and self.options.mosaic_prob:
@@ -253,9 +258,14 @@ class YOLODataModule(L.LightningDataModule):
     def _rank_and_world_size(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
+    @functools.cached_property
+    def _workers(self) -> int:
+        """Worker processes of each loader; asked once, since it may warn."""
+        return usable_workers(self.options.num_workers)
+
     def _loader(self, dataset: DetectionDataset, sampler: EpochSampler | range, *, drop_last: bool) -> BatchLoader:
         options = self.options
-        workers = usable_workers(options.num_workers)
+        workers = self._workers
         return BatchLoader(
             dataset,
             batch_size=options.batch_size,

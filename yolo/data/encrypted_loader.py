@@ -12,7 +12,7 @@ import PIL.ImageOps
 
 from yolo.data.encrypted_file import ImageCipher, is_old
 from yolo.data.image_files import ENCRYPTED_SUFFIX, IMAGE_SUFFIXES, is_encrypted
-from yolo.data.keys import SecretStr, require_key
+from yolo.data.keys import OPTION, SecretStr, require_key
 from yolo.data.loaders import Image, ImageLoader, decode_image, image_size, read_bytes
 from yolo.errors import UserError
 
@@ -33,13 +33,14 @@ class EncryptedImageLoader(ImageLoader):
         self.use_opencv = use_opencv
         self._key = encryption_key
         self._cipher: ImageCipher | None = None
+        self._option: str | None = None
 
     def with_key(self, key: SecretStr | None) -> EncryptedImageLoader:
-        """The same loader with `key`, unless it has one of its own."""
-        if key is None or self._key is not None:
+        """The same loader with `key`, the value of data.encryption_key, unless it has one of its own."""
+        if self._key is not None:
             return self
         keyed = copy.copy(self)
-        keyed._key, keyed._cipher = key, None
+        keyed._key, keyed._cipher, keyed._option = key, None, OPTION
         return keyed
 
     def __call__(self, path: Path) -> Image:  # noqa: D102 (the base says it)
@@ -64,7 +65,7 @@ class EncryptedImageLoader(ImageLoader):
 
     def _decrypt(self, content: bytes, path: Path) -> bytes:
         if self._cipher is None:
-            self._cipher = ImageCipher(require_key(f"{path} is encrypted", self._key))
+            self._cipher = ImageCipher(require_key(f"{path} is encrypted", self._key, option=self._option))
         return self._cipher.decrypt(content, path)
 
     def _decode(self, data: Image, path: Path) -> Image:

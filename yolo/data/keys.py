@@ -15,6 +15,7 @@ from yolo.errors import UserError
 register_type(SecretStr, deserializer=SecretStr)
 
 VARIABLE = "YOLO_ENCRYPTION_KEY"
+OPTION = "data.encryption_key"
 _DIGITS = 64
 
 
@@ -39,7 +40,7 @@ def find_key(given: SecretStr | str | None = None) -> EncryptionKey | None:
         UserError: it is not 64 hexadecimal digits; the sentence does not quote it.
     """
     given = given.get_secret_value() if isinstance(given, SecretStr) else given
-    source, text = "data.encryption_key", given or ""
+    source, text = OPTION, given or ""
     if not isinstance(text, str):
         raise UserError(f"{source}: YAML reads a key of digits alone as a number: write it in quotes")
     if not text.strip("*"):  # the mask that stands in the config saved with a run
@@ -51,16 +52,18 @@ def find_key(given: SecretStr | str | None = None) -> EncryptionKey | None:
     return EncryptionKey(bytes.fromhex(text))
 
 
-def require_key(what: str, given: SecretStr | str | None = None) -> EncryptionKey:
-    """The key, or a UserError that says that `what` ("cache.lmdb is encrypted") needs one."""
+def require_key(what: str, given: SecretStr | str | None = None, *, option: str | None = None) -> EncryptionKey:
+    """The key, or a UserError that says that `what` ("cache.lmdb is encrypted") needs one.
+
+    `option` is the one that takes a key, where the command has such an option.
+    """
     key = find_key(given)
     if key is None:
-        raise missing_key(what)
+        raise missing_key(what, option)
     return key
 
 
-def missing_key(what: str) -> UserError:
-    """The error that says that `what` needs a key."""
-    return UserError(
-        f"{what}, and there is no key: set {VARIABLE} ({_DIGITS} hexadecimal digits) or data.encryption_key"
-    )
+def missing_key(what: str, option: str | None = None) -> UserError:
+    """The error that says that `what` needs a key, from the environment or `option`."""
+    other = f" or {option}" if option else ""
+    return UserError(f"{what}, and there is no key: set {VARIABLE} ({_DIGITS} hexadecimal digits){other}")

@@ -79,11 +79,9 @@ def _forget(options: DataOptions, split: Split) -> None:
 
 def _question(options: DataOptions, split: Split, loader: ImageLoader) -> bytes:
     """Everything but files that the answer depends on."""
-    names = ("images", "ann", "labels", "split")
-    paths = [getattr(options, f"{split}_{name}") for name in names]
     parts = (
-        __version__, os.path.realpath(options.root), options.root, options.format, split, paths, options.on_bad_label,
-        type(loader).__qualname__, identity(loader), sorted(loader.suffixes),
+        __version__, os.path.realpath(options.root), options.root, options.format, split, *options.places(split),
+        options.on_bad_label, type(loader).__qualname__, identity(loader), sorted(loader.suffixes),
     )  # fmt: skip
     return repr(parts).encode("utf-8", "surrogateescape")
 
@@ -133,16 +131,16 @@ def _look(options: DataOptions, split: Split, loader: ImageLoader) -> _Seen:
     for code in (coco, common, yolo, loaders):
         if path := getattr(code, "__file__", None):
             seen.add(path)
-    if names := getattr(options, f"{split}_split"):
-        seen.add(root / names)
-    images = getattr(options, f"{split}_images")
+    given = options.places(split)
+    if given.split_file:
+        seen.add(given.split_file)
     if options.format == "coco":
-        images_dir, annotation_file = coco_places(root, split, images, getattr(options, f"{split}_ann"))
+        images_dir, annotation_file = coco_places(options, split)
         seen.add(annotation_file)
         for parent, _, files in os.walk(images_dir):  # names only: sizes are those of the annotation file
             seen.lines.append("\0".join((parent, *sorted(files))))
         return seen
-    places = yolo.looked_at(root, split, images, getattr(options, f"{split}_labels"))
+    places = yolo.looked_at(root, split, given.images, given.labels)
     for file in places.files:
         seen.add(file)
     for folder in places.image_folders | places.label_folders:

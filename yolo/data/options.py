@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from yolo.boxes.letterbox import LetterboxMode
 from yolo.data.keys import SecretStr
@@ -61,6 +62,16 @@ _BBOX_MOSAIC_RANGES: dict[str, tuple[float, float]] = {
 }
 
 
+class SplitPlaces(NamedTuple):
+    """What the options say about where a split is; None for the usual place."""
+
+    images: str | None
+    annotations: str | None
+    labels: str | None
+    split_file: Path | None
+    """The list of the images to use."""
+
+
 @dataclass(frozen=True)
 class SourceOptions:
     """Where images and labels come from."""
@@ -101,6 +112,13 @@ class SourceOptions:
     """Typical side in pixels of the images of the embedded dataset."""
     shapes_seed: int = 0
     """Which embedded dataset is drawn; not tied to the training seed, so that every run measures on the same images."""
+
+    def places(self, split: Split) -> SplitPlaces:
+        """The options of one split."""
+        images, annotations, labels, names = (
+            getattr(self, f"{split}_{what}") for what in ("images", "ann", "labels", "split")
+        )
+        return SplitPlaces(images, annotations, labels, Path(self.root) / names if names else None)
 
 
 @dataclass(frozen=True)

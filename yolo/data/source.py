@@ -28,16 +28,11 @@ def read_split(options: SourceOptions, split: Split, loader: ImageLoader) -> Ann
     root = Path(options.root)
     if not root.is_dir():
         raise UserError(f"{root}: no such dataset folder (data.root)")
-    if split == "train":
-        images, annotations, labels = options.train_images, options.train_ann, options.train_labels
-    else:
-        images, annotations, labels = options.val_images, options.val_ann, options.val_labels
-    names = options.train_split if split == "train" else options.val_split
-    split_file = root / names if names else None
+    places = options.places(split)
     if options.format == "yolo":
-        return read_yolo(root, split, images, labels, split_file, options.on_bad_label, loader)
-    images_dir, annotation_file = coco_places(root, split, images, annotations)
-    return read_coco(images_dir, annotation_file, split_file, options.on_bad_label, loader.suffixes)
+        return read_yolo(root, split, places.images, places.labels, places.split_file, options.on_bad_label, loader)
+    images_dir, annotation_file = coco_places(options, split)
+    return read_coco(images_dir, annotation_file, places.split_file, options.on_bad_label, loader.suffixes)
 
 
 def choose_loader(options: DataOptions, loader: ImageLoader | None) -> ImageLoader:
@@ -86,6 +81,13 @@ def loader_of_run(class_path: str) -> ImageLoader | None:
     return EncryptedImageLoader() if class_path == ENCRYPTED_LOADER else None
 
 
-def coco_places(root: Path, split: Split, images: str | None, annotations: str | None) -> tuple[Path, Path]:
+def confidential(options: DataOptions, loader: ImageLoader) -> bool:
+    """Whether the images are encrypted where they lie."""
+    return options.cache_encrypt or isinstance(loader, EncryptedImageLoader)
+
+
+def coco_places(options: SourceOptions, split: Split) -> tuple[Path, Path]:
     """Image folder and annotation file of a COCO split, each where it usually lies unless it is given."""
-    return root / (images or f"{split}2017"), root / (annotations or f"annotations/instances_{split}2017.json")
+    root, places = Path(options.root), options.places(split)
+    annotations = places.annotations or f"annotations/instances_{split}2017.json"
+    return root / (places.images or f"{split}2017"), root / annotations

@@ -21,6 +21,32 @@ def picture(seed: int, size: tuple[int, int] = SIZE) -> Image:
     return np.asarray(cv2.resize(cells, size[::-1], interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
+def page(seed: int, *, form: bool = False) -> Image:
+    """A white page, 850 x 1100, of a fixed layout: few lines of random words under a heading, or a filled-in form."""
+    draws = np.random.default_rng(seed)
+    image = np.full((1100, 850, 3), 255, np.uint8)
+
+    def line(y: int, x: int, end: int) -> None:
+        while True:
+            word = "".join(draws.choice(list("abcdefghijklmnopqrstuvwxyz"), draws.integers(2, 10)))
+            width = cv2.getTextSize(word, cv2.FONT_HERSHEY_SIMPLEX, 0.7, 1)[0][0]
+            if x + width > end:
+                return
+            cv2.putText(image, word, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 1, cv2.LINE_AA)
+            x += width + 12
+
+    if form:
+        for y in range(120, 1000, 75):
+            cv2.rectangle(image, (250, y - 25), (770, y + 10), (0, 0, 0), 1)
+            line(y, 80, 240)
+            line(y, 260, int(draws.integers(350, 700)))
+    else:
+        cv2.rectangle(image, (80, 60), (500, 90), (40, 60, 160), -1)
+        for y in range(200, 330, 26):
+            line(y, 80, 770)
+    return image
+
+
 def write(path: Path, image: Image) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image)
@@ -49,6 +75,7 @@ YOLO_FAULTS = {
     ("train", "duplicate boxes"): 2,
     ("train", "duplicate images"): 1,
     ("train", "near-duplicate images"): 1,
+    ("train", "images that share a label file"): 1,
     ("val", "labels without image"): 2,
     ("val", "unreadable label files"): 1,
     ("train, val", "images in both splits"): 2,
@@ -74,6 +101,7 @@ def broken_yolo(root: Path) -> Path:
     write(images / "resized.jpg", cv2.resize(picture(8), (120, 90)))
     shutil.copy(labels / "07.txt", labels / "copy.txt")
     shutil.copy(labels / "07.txt", labels / "resized.txt")
+    write(images / "11.bmp", picture(60))
     shutil.copy(images / "07.png", root / "images/val/leak.png")
     shutil.copy(images / "09.png", root / "images/val/leak2.png")
     write(root / "images/val/leak3.jpg", picture(10))

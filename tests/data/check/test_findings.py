@@ -51,18 +51,27 @@ def test_every_fault_of_coco_files_is_counted(tmp_path: Path) -> None:
     assert counts(DataOptions(format="coco", root=str(broken_coco(tmp_path)), **COCO)) == COCO_FAULTS
 
 
-def test_examples_name_the_place(tmp_path: Path) -> None:
+def test_every_place_is_kept(tmp_path: Path) -> None:
+    root = sound_yolo(tmp_path)
+    for path in (root / "labels/train").iterdir():
+        path.unlink()
+    (root / "labels/train/00.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (only,) = findings(DataOptions(format="yolo", root=str(root)))
+    assert only.count == len(set(only.places)) == 11
+
+
+def test_places_are_named(tmp_path: Path) -> None:
     found = findings(DataOptions(format="yolo", root=str(broken_yolo(tmp_path))))
-    examples = {(entry.split, entry.kind): entry.examples for entry in found}
-    assert examples["train", "unknown classes"] == [
+    places = {(entry.split, entry.kind): entry.places for entry in found}
+    assert places["train", "unknown classes"] == [
         f"{tmp_path}/labels/train/05.txt:4: class 7, but there are 2 classes (0 to 1)"
     ]
-    assert examples["train", "duplicate images"] == [
+    assert places["train", "duplicate images"] == [
         f"{tmp_path}/images/train/copy.png is {tmp_path}/images/train/07.png"
     ]
     assert (
         f"{tmp_path}/images/val/leak2.png is {tmp_path}/images/train/09.png"
-        in examples["train, val", "images in both splits"]
+        in places["train, val", "images in both splits"]
     )
     severities = {entry.kind: entry.severity for entry in found}
     assert severities["empty label files"] == severities["near-duplicate images"] == "warning"

@@ -17,8 +17,8 @@ def found(root: Path) -> dict[str, list[str]]:
     survey = survey_split(DataOptions(format="yolo", root=str(root)), "train", DefaultImageLoader())
     findings = health_findings(survey, dataset_health(ground_truth(survey.images), survey.category_ids))
     assert {entry.severity for entry in findings} <= {"warning"}
-    assert all(entry.count == len(entry.examples) for entry in findings)
-    return {entry.kind: entry.examples for entry in findings}
+    assert all(entry.count == len(entry.places) for entry in findings)
+    return {entry.kind: entry.places for entry in findings}
 
 
 def test_a_sound_dataset_is_healthy(tmp_path: Path) -> None:
@@ -52,4 +52,4 @@ def test_what_is_unknown_here_is_passed_on() -> None:
     survey = survey_split(DataOptions(format="shapes", shapes_train=1), "train", DefaultImageLoader())
     rows = np.array([0])
     findings = health_findings(survey, [("new_check", rows, "a sentence"), ("bbox_out_of_bounds", rows, "left out")])
-    assert [(entry.kind, entry.examples) for entry in findings] == [("new_check", ["a sentence"])]
+    assert [(entry.kind, entry.places) for entry in findings] == [("new_check", ["a sentence"])]

@@ -12,7 +12,7 @@ from yolo.data.check.statistics import ClassCount, Spread, Statistics
 SPREAD = Spread(1, 2.5, 3)
 FINDINGS = [
     Finding("val", "empty label files", "warning", 1, ["a.txt: no line"]),
-    Finding("train, val", "images in both splits", "error", 7, ["a is b", "c is d", "e is f"]),
+    Finding("train, val", "images in both splits", "error", 7, [f"{n} is copy" for n in range(7)]),
 ]
 
 
@@ -24,7 +24,7 @@ def statistics(classes: int) -> Statistics:
 def printed(classes: int) -> str:
     out = io.StringIO()
     console = Console(file=out, width=80, highlight=False, markup=False)
-    print_report(console, {"train": statistics(classes), "val": statistics(classes)}, FINDINGS)
+    print_report(console, {"train": statistics(classes), "val": statistics(classes)}, FINDINGS, ["no test split"])
     return out.getvalue()
 
 
@@ -36,8 +36,10 @@ def test_tables_fit_a_terminal() -> None:
     assert "1.00 / 2.50 / 3.00" in text
     lines = text.splitlines()
     first = lines.index("error: train, val: images in both splits: 7")
-    assert lines[first + 1 : first + 4] == ["    a is b", "    c is d", "    and 5 more"]
-    assert lines[first + 4] == "warning: val: empty label files: 1"
+    places = [f"    {n} is copy" for n in range(3)]
+    assert lines[first - 1] == "note: no test split"
+    assert lines[first + 1 : first + 5] == [*places, "    and 4 more: --json lists all"]
+    assert lines[first + 5] == "warning: val: empty label files: 1"
 
 
 def test_many_classes() -> None:
@@ -48,11 +50,12 @@ def test_many_classes() -> None:
 
 
 def test_json_has_everything() -> None:
-    content = json.loads(json.dumps(as_json({"train": statistics(45)}, FINDINGS, passed=False)))
+    content = json.loads(json.dumps(as_json({"train": statistics(45)}, FINDINGS, ["a note"], passed=False)))
     assert content["passed"] is False
     assert content["splits"]["train"]["classes"]["class-7"] == {"objects": 7, "images": 1}
     assert content["splits"]["train"]["width"] == {"min": 1, "median": 2.5, "max": 3}
-    assert content["findings"][1]["count"] == 7
+    assert content["findings"][1]["count"] == len(content["findings"][1]["places"]) == 7
+    assert content["notes"] == ["a note"]
 
 
 def test_verdict_counts_faults() -> None:

@@ -75,6 +75,18 @@ def test_a_list_of_images(tmp_path: Path) -> None:
     assert (survey.listed, survey.faults) == (2, {})
 
 
+def test_images_that_share_a_label_file(tmp_path: Path) -> None:
+    images = sound_yolo(tmp_path) / "images/train"
+    write(images / "03.jpg", picture(300))
+    write(images / "new.jpg", picture(301))
+    write(images / "new.png", picture(302))  # no label file to share
+    write(images / "night/04.png", picture(303))
+    faults = survey_yolo(options(tmp_path), "train", LOADER).faults
+    assert faults["images that share a label file"] == [
+        f"{tmp_path}/labels/train/03.txt: belongs to {images}/03.jpg and {images}/03.png"
+    ]
+
+
 def test_without_a_split_there_is_nothing_to_look_at(tmp_path: Path) -> None:
     sound_yolo(tmp_path)
     with pytest.raises(UserError, match="nowhere: no such image folder"):

@@ -18,7 +18,7 @@ from yolo.data.cache.lock import locked
 from yolo.data.cache.spec import CacheSpec, cache_name, describe_split, differences, encryption_changed
 from yolo.data.cache.store import Cache, CachedPixels, open_cache
 from yolo.data.cache_folder import dataset_cache_dir
-from yolo.data.keys import EncryptionKey, require_key
+from yolo.data.keys import OPTION, EncryptionKey, require_key
 from yolo.data.loaders import ImageLoader, identity
 from yolo.data.options import DataOptions, Split
 from yolo.data.packing import pack
@@ -141,7 +141,9 @@ class CacheUse:
 
     def _key(self) -> EncryptionKey | None:
         options = self.options
-        return require_key("data.cache_encrypt is true", options.encryption_key) if options.cache_encrypt else None
+        if not options.cache_encrypt:
+            return None
+        return require_key("data.cache_encrypt is true", options.encryption_key, option=OPTION)
 
     def _spec(self, splits: Splits) -> tuple[CacheSpec, dict[Split, bytes]]:
         """What the cache of `splits` is made of, and the splits as they are stored."""

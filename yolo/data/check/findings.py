@@ -19,8 +19,6 @@ Severity = Literal["error", "warning"]
 Found: TypeAlias = defaultdict[tuple[str, str], list[str]]
 """Sentences by split and kind."""
 
-EXAMPLES = 5
-
 _WARNINGS = frozenset(
     {"images without labels", "empty label files", "images that no annotation file lists", "near-duplicate images",
      "near-duplicates across splits", "boxes over the border"}
@@ -33,20 +31,21 @@ _MARGIN = 1.0
 
 @dataclass(frozen=True)
 class Finding:
-    """A kind of fault, how often a split has it, and the first few places."""
+    """A kind of fault, how often a split has it, and where."""
 
     split: str
     """train, val, or "train, val" for what is between them."""
     kind: str
     severity: Severity
     count: int
-    examples: list[str]
+    places: list[str]
+    """A sentence each."""
 
 
 def finding(split: str, kind: str, places: Sequence[str], severity: Severity | None = None) -> Finding:
     """A finding with one sentence per fault; its severity is that of its kind unless given."""
     chosen: Severity = severity or ("warning" if kind in _WARNINGS else "error")
-    return Finding(split, kind, chosen, len(places), list(places[:EXAMPLES]))
+    return Finding(split, kind, chosen, len(places), list(places))
 
 
 def find(surveys: Sequence[Survey], pictures: Mapping[Split, Sequence[Picture]]) -> list[Finding]:

@@ -13,28 +13,36 @@ from yolo.data.check.findings import Finding
 from yolo.data.check.statistics import ClassCount, Spread, Statistics
 
 SHOWN_CLASSES = 30
+SHOWN_PLACES = 3
 
 
-def as_json(statistics: Mapping[str, Statistics], findings: Sequence[Finding], *, passed: bool) -> dict[str, Any]:
-    """Everything that the tables show, and all classes."""
+def as_json(
+    statistics: Mapping[str, Statistics], findings: Sequence[Finding], notes: Sequence[str], *, passed: bool
+) -> dict[str, Any]:
+    """Everything that the tables show, with all classes and all places."""
     return {
         "splits": {split: asdict(numbers) for split, numbers in statistics.items()},
         "findings": [asdict(entry) for entry in findings],
+        "notes": list(notes),
         "passed": passed,
     }
 
 
-def print_report(console: Console, statistics: Mapping[str, Statistics], findings: Sequence[Finding]) -> None:
-    """Numbers, classes and findings."""
+def print_report(
+    console: Console, statistics: Mapping[str, Statistics], findings: Sequence[Finding], notes: Sequence[str]
+) -> None:
+    """Numbers, classes, notes and findings."""
     console.print(_numbers(statistics))
     console.print(_classes(statistics))
+    for note in notes:
+        console.print(f"note: {note}", soft_wrap=True)
     for entry in sorted(findings, key=lambda entry: (entry.severity, entry.split)):
         style = "red" if entry.severity == "error" else "yellow"
         console.print(f"{entry.severity}: {entry.split}: {entry.kind}: {entry.count}", style=style)
-        for example in entry.examples[:2]:
-            console.print(f"    {example}", soft_wrap=True)
-        if entry.count > 2:
-            console.print(f"    and {entry.count - 2} more")
+        for place in entry.places[:SHOWN_PLACES]:
+            console.print(f"    {place}", soft_wrap=True)
+        if entry.count > SHOWN_PLACES:
+            console.print(f"    and {entry.count - SHOWN_PLACES} more: --json lists all")
 
 
 def verdict(findings: Sequence[Finding]) -> str:

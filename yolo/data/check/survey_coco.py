@@ -13,18 +13,13 @@ from yolo.data.formats.common import select
 from yolo.data.image_files import variants, without_twins
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import SourceOptions, Split
+from yolo.data.source import coco_places
 from yolo.errors import UserError
 
 
 def survey_coco(options: SourceOptions, split: Split, loader: ImageLoader) -> Survey:
     """Every image and every annotation of the file. UserError when it is none, or its classes are unclear."""
-    root = Path(options.root)
-    if split == "train":
-        folder, file, names_file = options.train_images, options.train_ann, options.train_split
-    else:
-        folder, file, names_file = options.val_images, options.val_ann, options.val_split
-    images_dir = root / (folder or f"{split}2017")
-    annotation_file = root / (file or f"annotations/instances_{split}2017.json")
+    images_dir, annotation_file = coco_places(options, split)
     if not images_dir.is_dir():
         raise UserError(f"{images_dir}: no such image folder")
     document = coco.load_document(annotation_file)
@@ -38,8 +33,7 @@ def survey_coco(options: SourceOptions, split: Split, loader: ImageLoader) -> Su
         places = (path for path in variants(image.path, loader.suffixes) if path in present)
         images[number] = image._replace(path=next(places, image.path))
     ids = list(images)
-    split_file = root / names_file if names_file else None
-    chosen = [ids[i] for i in select([image.path for image in images.values()], split_file)]
+    chosen = [ids[i] for i in select([image.path for image in images.values()], options.places(split).split_file)]
     order = {category: number for number, category in enumerate(names)}
     records = []
     for image_id in chosen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,7 @@ from yolo.errors import UserError
 def survey_yolo(options: SourceOptions, split: Split, loader: ImageLoader) -> Survey:
     """Every image and every label file of the split. UserError when there is no split to look at."""
     root = Path(options.root)
-    train = split == "train"
-    images, labels = (options.train_images, options.train_labels) if train else (options.val_images, options.val_labels)
-    names_file = options.train_split if train else options.val_split
+    images, _, labels, split_file = options.places(split)
     config = yolo.read_config(root)
     names = yolo.class_names(root, config)
     location = yolo.find_location(root, split, images, config)
@@ -31,7 +29,7 @@ def survey_yolo(options: SourceOptions, split: Split, loader: ImageLoader) -> Su
         every = yolo.listed_images(location, root, loader.suffixes)
     else:
         every = yolo.folder_images(location, loader.suffixes)
-    paths = [every[i] for i in select(every, root / names_file if names_file else None)]
+    paths = [every[i] for i in select(every, split_file)]
     folder = root / labels if labels else None
     label_files = {path: yolo.label_file_of(path, location, folder) for path in paths}
     faults = Faults()
@@ -40,6 +38,8 @@ def survey_yolo(options: SourceOptions, split: Split, loader: ImageLoader) -> Su
         for number, path in enumerate(paths, start=1)
         if (record := _survey_image(number, path, label_files[path], names, loader, faults)) is not None
     ]
+    for message in _shared_labels(label_files):
+        faults.count("images that share a label file", message)
     places = {(label_file.parent, path.parent) for path, label_file in label_files.items()}
     for label_file in _labels_without_image(places, loader.suffixes):
         faults.count("labels without image", f"{label_file}: no image has this name")
@@ -92,6 +92,16 @@ def _survey_labels(image: Path, label_file: Path, names: tuple[str, ...], faults
         if row is not None:
             rows.append(row)
     return rows
+
+
+def _shared_labels(label_files: Mapping[Path, Path]) -> Iterator[str]:
+    """A sentence per label file that several images have, such as those of `a.jpg` and `a.png`."""
+    owners: dict[Path, list[Path]] = defaultdict(list)
+    for path, label_file in label_files.items():
+        owners[label_file].append(path)
+    for label_file, images in owners.items():
+        if len(images) > 1 and label_file.is_file():
+            yield f"{label_file}: belongs to {' and '.join(map(str, images))}"
 
 
 def _labels_without_image(places: set[tuple[Path, Path]], suffixes: frozenset[str]) -> Iterator[Path]:

@@ -165,7 +165,11 @@ def read_label(entry: dict[str, Any], image: Image, bad: BadLabels, where: str) 
     if not _is_finite(area) or area < 0:
         bad.add("malformed areas", f"{where} has area {area}, expected a number of square pixels")
         return None
-    return Label((x, y, x + width, y + height), entry["category_id"], bool(entry.get("iscrowd", 0)), area)
+    crowd = entry.get("iscrowd", 0)
+    if not isinstance(crowd, int) or crowd not in (0, 1):  # True and False are such numbers
+        bad.add("malformed crowd flags", f"{where} has iscrowd {crowd!r}, expected 0 or 1")
+        return None
+    return Label((x, y, x + width, y + height), entry["category_id"], bool(crowd), area)
 
 
 class _Files:

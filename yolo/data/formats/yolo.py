@@ -110,7 +110,15 @@ def _names_from_text(path: Path, missing: Path) -> tuple[str, ...]:
 
 
 def find_location(root: Path, split: Split, images: str | None, config: dict[str, Any]) -> Path:
-    """The folder or list file of the split's images."""
+    """The folder or list file of the split's images. UserError when there is none."""
+    location = expected_location(root, split, images, config)
+    if not location.exists():
+        raise UserError(f"{location}: no such image folder or list file")
+    return location
+
+
+def expected_location(root: Path, split: Split, images: str | None, config: dict[str, Any]) -> Path:
+    """Where the folder or list file of the split's images should be."""
     base, entry = root, images
     if images is None and split in config:
         base, entry = root / str(config.get("path", ".")), config[split]
@@ -120,10 +128,7 @@ def find_location(root: Path, split: Split, images: str | None, config: dict[str
             base = root  # `path` of another machine
         if entry.startswith("../") and not (base / entry).exists():
             entry = entry[3:]  # Roboflow writes ../train/images for the folder train/images beside data.yaml
-    location = base / (entry or f"images/{split}")
-    if not location.exists():
-        raise UserError(f"{location}: no such image folder or list file")
-    return location
+    return base / (entry or f"images/{split}")
 
 
 def folder_images(folder: Path, suffixes: frozenset[str]) -> list[Path]:
