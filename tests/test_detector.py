@@ -69,6 +69,15 @@ def test_wrong_arrays(detector: Detector, image: np.ndarray) -> None:
         detector(image)
 
 
+def test_pil_images_of_more_than_8_bits(detector: Detector) -> None:
+    grey = np.linspace(0, 65535, 40 * 60).reshape(40, 60)
+    found = detector(Image.fromarray(grey.astype(np.uint16)), confidence=0.001)
+    same = detector(np.repeat((grey.astype(np.uint16) >> 8).astype(np.uint8)[..., None], 3, 2), confidence=0.001)
+    assert np.array_equal(found.boxes, same.boxes)
+    with pytest.raises(UserError, match="the image: a PIL image of mode F"):
+        detector(Image.fromarray(grey.astype(np.float32)))
+
+
 def test_unknown_device(tiny_run: Run) -> None:
     with pytest.raises(UserError, match="device 'warp' cannot be used"):
         Detector.load(tiny_run.best, device="warp")

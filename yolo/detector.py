@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from yolo.boxes.letterbox import Letterbox
 from yolo.boxes.nms import NMSOptions
 from yolo.data.encrypted_loader import EncryptedImageLoader
-from yolo.data.loaders import ImageLoader, load_image
+from yolo.data.loaders import ImageLoader, load_image, pil_to_rgb
 from yolo.errors import UserError
 from yolo.inference import detect, lay_out
 from yolo.models.checkpoint import ModelCard, load_model
@@ -187,7 +187,7 @@ def _as_rgb(image: Any) -> NDArray[np.uint8]:
     if hasattr(image, "convert"):
         from PIL import ImageOps
 
-        image = ImageOps.exif_transpose(image).convert("RGB")  # as the loaders turn it
+        image = pil_to_rgb(ImageOps.exif_transpose(image), "the image")  # as the loaders turn it
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
         raise UserError(f"an image array must be uint8 [height, width, 3] RGB, got {array.dtype} {list(array.shape)}")

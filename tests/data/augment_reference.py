@@ -14,6 +14,7 @@ from yolo.data.options import AugmentOptions
 from yolo.data.randomness import AUGMENT, generator
 from yolo.data.sampler import TrainingItem
 
+STEPS = 500
 Matrix = list[list[float]]
 Box = reference.Box
 
@@ -32,31 +33,48 @@ class Placed:
     hidden: Sequence[float] | None = None
     """What is drawn over it."""
 
+    least: float = 0.0
+    """The share of an object, as far as the image has it, that must be in the window for it to have a label."""
+
     def visible(self, box: Sequence[float]) -> Box | None:
-        """The box around what the picture shows of an object."""
+        """The box around what the picture would show of an object, were nothing drawn over it."""
+        outline = self._outline(box)
+        return reference.hull(outline) if outline else None
+
+    def left(self, box: Sequence[float], slack: float = 0.0) -> tuple[Box | None, float]:
+        """The box around what the picture shows of an object beside the hidden rectangle, and its share of the object.
+
+        By walking around the object: the extremes of what is left are on its outline. `slack`: how many pixels the
+        rectangle is larger on each side.
+        """
+        assert self.hidden is not None
+        outline = self._outline(box)
+        x1, y1, x2, y2 = (edge + sign * slack for edge, sign in zip(self.hidden, (-1, -1, 1, 1), strict=True))
+        left = [
+            (x, y)
+            for (x_here, y_here), (x_next, y_next) in zip(outline, [*outline[1:], *outline[:1]], strict=True)
+            for x, y in zip(linspace(x_here, x_next), linspace(y_here, y_next), strict=True)
+            if not (x1 < x < x2 and y1 < y < y2)
+        ]
+        under = shoelace(reference.cut_to(outline, (x1, y1, x2, y2)))
+        return (reference.hull(left), 1 - under / shoelace(outline)) if left else (None, 0.0)
+
+    def _outline(self, box: Sequence[float]) -> list[reference.Point]:
         polygon = reference.cut_to(reference.rectangle(box), self.window)
+        if len(polygon) < 3 or shoelace(polygon) < self.least * shoelace(reference.rectangle(box)):
+            return []
         polygon = reference.cut_to([reference.project(self.matrix, point) for point in polygon], self.region)
-        if len(polygon) < 3:
-            return None
-        return uncovered(reference.hull(polygon), self.hidden) if self.hidden else reference.hull(polygon)
+        return polygon if len(polygon) > 2 else []
 
 
-def uncovered(box: Box, hidden: Sequence[float]) -> Box | None:
-    """The box around the strips of `box`, wider than a pixel, left of, right of, above and below a rectangle."""
-    x1, y1, x2, y2 = box
-    strips = [
-        (x1, y1, min(x2, hidden[0]), y2),
-        (max(x1, hidden[2]), y1, x2, y2),
-        (x1, y1, x2, min(y2, hidden[1])),
-        (x1, max(y1, hidden[3]), x2, y2),
-    ]
-    corners = [
-        (x, y)
-        for left, top, right, bottom in strips
-        if min(right - left, bottom - top) > 1
-        for x, y in ((left, top), (right, bottom))
-    ]
-    return reference.hull(corners) if corners else None
+def linspace(start: float, stop: float) -> list[float]:
+    return [start + (stop - start) * step / STEPS for step in range(STEPS)]
+
+
+def shoelace(polygon: list[reference.Point]) -> float:
+    """The area of a polygon."""
+    pairs = zip(polygon, [*polygon[1:], *polygon[:1]], strict=True)
+    return abs(sum(x * y_next - x_next * y for (x, y), (x_next, y_next) in pairs)) / 2
 
 
 def chain(*matrices: Matrix) -> Matrix:
@@ -181,7 +199,7 @@ class Reference:
 
     def cutmix(self, first: Placed) -> list[Placed]:
         index = self.partner()
-        side = math.sqrt(1 - self.rng.beta(1, 1))
+        side = math.sqrt(self.rng.random())
         height, width = (min(max(round(side * length), 1), length) for length in (self.height, self.width))
         top = int(self.rng.integers(self.height - height + 1))
         left = int(self.rng.integers(self.width - width + 1))
@@ -218,4 +236,4 @@ class Reference:
                 shift(*centre),
                 self.mirror,
             )
-            yield Placed(index, matrix, (x1, y1, x2, y2), self.picture)
+            yield Placed(index, matrix, (x1, y1, x2, y2), self.picture, least=0.5)

@@ -9,7 +9,7 @@ import pytest
 from tests.data import reference
 from tests.data.rectangles import NESTED, Rectangles, item
 from yolo.data.annotations import AnnotatedImage
-from yolo.data.augment.bbox_mosaic import MARGIN, cut_out, place, quadrants
+from yolo.data.augment.bbox_mosaic import MARGIN, cut_out, place, quadrants, shown_enough
 from yolo.data.augment.pipeline import AugmentPipeline
 from yolo.data.batch import Sample
 from yolo.data.options import AugmentOptions, BBoxMosaicOptions
@@ -113,9 +113,22 @@ def test_other_objects_inside_the_crop_keep_their_labels() -> None:
         classes = run(Rectangles(boxes=NESTED), item(draw, 0)).classes
         for slot in range(4):
             mine = {int(number) % 10 for number in classes if number // 10 == slot}
-            # A crop to one object also shows what overlaps it by a tenth.
-            assert mine in ({0, 1, 2}, {0, 1}, {0, 2}, {0, 1, 2})
+            # 1 lies inside 0; of 2, less than half does.
+            assert mine in ({0, 1}, {1}, {2})
     assert labels == {0, 1, 2}
+
+
+def test_neighbours_need_half_of_what_the_image_has_of_them() -> None:
+    part = Rectangles().read(0)
+    part.boxes = np.array([[20, 20, 60, 60], [50, 20, 70, 60], [50, 20, 69, 60], [50, 20, 71, 60]], np.float32)
+    part.classes = np.arange(4)
+    shown = shown_enough(part, np.array([20, 20, 60, 60.0]))
+    assert shown.classes.tolist() == [0, 1, 2]
+    assert shown.boxes.tolist() == part.boxes[:3].tolist()
+    assert shown.image is part.image
+    part.boxes = np.array([[140, 90, 190, 120]], np.float32)
+    part.classes = np.arange(1)
+    assert len(shown_enough(part, np.array([140, 90, 150, 100.0])).boxes) == 1, "the chosen object, half outside"
 
 
 def test_a_random_object_and_the_whole_image_when_there_is_none() -> None:

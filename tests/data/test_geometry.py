@@ -8,6 +8,7 @@ import pytest
 
 from tests.data import reference
 from yolo.data.augment.geometry import (
+    corners,
     is_upright,
     move_boxes,
     moved_hull,
@@ -18,6 +19,7 @@ from yolo.data.augment.geometry import (
     shearing,
     tilt,
     translation,
+    visible_area,
     visible_hull,
 )
 from yolo.data.options import AugmentOptions
@@ -157,9 +159,10 @@ def test_no_boxes() -> None:
 
 def test_visible_hull_of_a_diamond_cut_by_the_border() -> None:
     diamond = np.array([[[0, 5], [5, 0], [10, 5], [5, 10]]], float)
-    np.testing.assert_allclose(visible_hull(diamond - [7, 0], (20, 20)), [[0, 2, 3, 8]])
-    np.testing.assert_allclose(visible_hull(diamond - [8, 8], (20, 20)), [[0, 0, 0, 0]], atol=1.0)
-    outside = visible_hull(diamond - [9, 9], (20, 20))[0]
+    picture = np.array([0, 0, 20, 20.0])
+    np.testing.assert_allclose(visible_hull(diamond - [7, 0], picture), [[0, 2, 3, 8]])
+    np.testing.assert_allclose(visible_hull(diamond - [8, 8], picture), [[0, 0, 0, 0]], atol=1.0)
+    outside = visible_hull(diamond - [9, 9], picture)[0]
     assert outside[0] >= outside[2]
 
 
@@ -178,3 +181,70 @@ def test_upright_boxes_through_flips(x: float, y: float) -> None:
     for box, moved in zip(boxes.tolist(), moved_hull(matrix, boxes).tolist(), strict=True):
         assert moved == pytest.approx(reference.whole_box(box, matrix.tolist()))
     np.testing.assert_allclose(moved_hull(matrix @ rotation(1e-9), boxes), moved_hull(matrix, boxes), atol=1e-6)
+
+
+HIDDEN = np.array([20, 20, 60, 60.0])
+
+PICTURE = np.array([0, 0, 100, 100.0])
+
+
+@pytest.mark.parametrize(
+    ("box", "left"),
+    [
+        ((0, 0, 10, 10), (0, 0, 10, 10)),  # elsewhere
+        ((60, 20, 90, 60), (60, 20, 90, 60)),  # touches
+        ((25, 25, 55, 55), None),  # hidden
+        ((20, 20, 60, 60), None),
+        ((10, 30, 50, 50), (10, 30, 20, 50)),  # its right end
+        ((30, 30, 90, 50), (60, 30, 90, 50)),  # its left end
+        ((30, 0, 50, 40), (30, 0, 50, 20)),  # its lower end
+        ((20, 50, 60, 80), (20, 60, 60, 80)),  # its upper end
+        ((10, 30, 90, 50), (10, 30, 90, 50)),  # its middle
+        ((0, 0, 40, 40), (0, 0, 40, 40)),  # a corner
+        ((40, 30, 90, 90), (40, 30, 90, 90)),
+        ((21, 30, 64.0, 50), None),  # 4 of 43 are left
+        ((21, 30, 65.0, 50), (60, 30, 65, 50)),  # 5 of 44
+        ((30, 19.5, 90, 50), (60, 19.5, 90, 50)),  # half a pixel above is nothing
+        ((30, 17, 90, 50), (30, 17, 90, 50)),  # 3 pixels are something
+        ((30, 50, 50, 61.5), None),  # 1.5 pixels of height are too few
+        ((0, 0, 100, 100), (0, 0, 100, 100)),  # around it
+    ],
+)
+@pytest.mark.parametrize("matrix", [np.eye(3), rotation(1e-9)], ids=["upright", "turned"])
+def test_what_a_rectangle_leaves(box: tuple[float, ...], left: tuple[float, ...] | None, matrix: np.ndarray) -> None:
+    boxes, keep = move_boxes(np.array([box], np.float32), matrix, PICTURE, (100, 100), HIDDEN)
+    assert keep.tolist() == [left is not None]
+    if left:
+        np.testing.assert_allclose(boxes, [left], atol=1e-5)
+    assert boxes.dtype == np.float32
+
+
+def test_what_a_rectangle_leaves_of_turned_objects() -> None:
+    """A square on its corner, 100 across and centred in the picture, with its left, its lower right and more hidden."""
+    square = np.array([[-25, -25, 25, 25]], np.float32) * math.sqrt(2)
+    matrix, window = translation(50, 50) @ rotation(45), np.array([-99, -99, 99, 99.0])
+
+    def left(*hidden: float) -> list[float] | None:
+        boxes, keep = move_boxes(square, matrix, window, (100, 100), np.array(hidden))
+        return boxes[0].tolist() if keep[0] else None
+
+    assert left(0, 0, 30, 100) == pytest.approx([30, 0, 100, 100], abs=1e-4)
+    assert left(0, 0, 60, 100) == pytest.approx([60, 10, 100, 90], abs=1e-4), "its upper and lower corner are hidden"
+    assert left(0, 40, 100, 100) == pytest.approx([10, 0, 90, 40], abs=1e-4)
+    assert left(20, 60, 100, 100) == pytest.approx([0, 0, 100, 70], abs=1e-4)
+    assert left(0, 15, 100, 85) is None, "9 percent of it"
+    assert left(0, 17, 100, 83) == pytest.approx([33, 0, 67, 100], abs=1e-4), "12 percent of it"
+
+
+@pytest.mark.parametrize("window", [(0, 0, 100, 100), (-300, -300, 400, 400), (30, 45, 32, 300), (120, 0, 130, 90)])
+def test_areas_against_polygon_clipping(window: tuple[float, ...]) -> None:
+    rng = np.random.default_rng(2)
+    boxes = random_boxes(rng, 50, 120).astype(np.float64)
+    for matrix in (rotation(30), rotation(90), np.eye(3), shearing(20, 0), tilt(0.003, -0.001) @ rotation(200)):
+        quads = project(translation(40, 40) @ matrix, corners(boxes))
+        for quad, found in zip(quads, visible_area(quads, np.array(window, float)), strict=True):
+            polygon = np.array(reference.cut_to([tuple(point) for point in quad.tolist()], window)).reshape(-1, 2)
+            x, y = polygon.T
+            expected = abs((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2
+            assert found == pytest.approx(expected, abs=1e-6)
+    assert visible_area(np.zeros((0, 4, 2)), np.array(window, float)).shape == (0,)

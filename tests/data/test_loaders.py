@@ -26,6 +26,7 @@ from yolo.data.loaders import (
     identity,
     image_size,
     load_image,
+    pil_to_rgb,
 )
 from yolo.errors import UserError
 
@@ -247,6 +248,33 @@ def test_a_custom_loader_that_raises() -> None:
         load_image(Custom(UserError("x.jpg: mine")), Path("a.jpg"))
     with pytest.raises(MemoryError):
         load_image(Custom(MemoryError()), Path("a.jpg"))
+
+
+GREY = (np.arange(3000, dtype=np.uint16) * 21).reshape(60, 50)
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_16_bits_by_pil_are_those_of_opencv(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "a"
+    Image.fromarray(GREY).save(path, form)
+    expected = load(path)
+    assert np.array_equal(expected, np.repeat(GREY[..., None] >> 8, 3, 2))
+    with Image.open(path) as image:
+        assert image.mode == "I;16"
+        assert np.array_equal(load_image(Custom(image), path), expected)
+    assert np.array_equal(load_image(EncryptedImageLoader(use_opencv=False), path), expected)
+    assert np.array_equal(pil_to_rgb(Image.fromarray(GREY.astype(">u2")), path), expected)
+
+
+@pytest.mark.parametrize(("dtype", "mode"), [(np.int32, "I"), (np.float32, "F")])
+def test_32_bits_by_pil_are_refused(tmp_path: Path, dtype: type, mode: str) -> None:
+    path = tmp_path / "a.tiff"
+    Image.fromarray(GREY.astype(dtype)).save(path)
+    expected = f"^{re.escape(str(path))}: a PIL image of mode {mode} \\(32 bits\\), expected 8 or 16 bits per channel$"
+    with pytest.raises(UserError, match=expected):
+        load_image(EncryptedImageLoader(use_opencv=False), path)
+    with Image.open(path) as image, pytest.raises(UserError, match=expected):
+        load_image(Custom(image), path)
 
 
 def test_a_pil_image_that_is_no_more_open(tmp_path: Path) -> None:

@@ -1,52 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from yolo.data.augment.canvas import Canvas
-from yolo.data.augment.mix import cover, mixup, random_rectangle, uncovered
-
-HIDDEN = (20, 20, 60, 60)
-
-
-@pytest.mark.parametrize(
-    ("box", "left"),
-    [
-        ((0, 0, 10, 10), (0, 0, 10, 10)),  # elsewhere
-        ((60, 20, 90, 60), (60, 20, 90, 60)),  # touches
-        ((25, 25, 55, 55), None),  # hidden
-        ((20, 20, 60, 60), None),
-        ((10, 30, 50, 50), (10, 30, 20, 50)),  # its right end
-        ((30, 30, 90, 50), (60, 30, 90, 50)),  # its left end
-        ((30, 0, 50, 40), (30, 0, 50, 20)),  # its lower end
-        ((20, 50, 60, 80), (20, 60, 60, 80)),  # its upper end
-        ((10, 30, 90, 50), (10, 30, 90, 50)),  # its middle
-        ((0, 0, 40, 40), (0, 0, 40, 40)),  # a corner
-        ((40, 30, 90, 90), (40, 30, 90, 90)),
-        ((21, 30, 64.0, 50), None),  # 4 of 43 are left
-        ((21, 30, 65.0, 50), (60, 30, 65, 50)),  # 5 of 44
-        ((30, 19.5, 90, 50), (60, 19.5, 90, 50)),  # half a pixel above is nothing
-        ((30, 17, 90, 50), (30, 17, 90, 50)),  # 3 pixels are something
-        ((30, 50, 50, 61.5), None),  # 1.5 pixels of height are too few
-        ((0, 0, 100, 100), (0, 0, 100, 100)),  # around it
-    ],
-)
-def test_what_a_rectangle_leaves(box: tuple[float, ...], left: tuple[float, ...] | None) -> None:
-    boxes, keep = uncovered(np.array([box], np.float32), HIDDEN)
-    assert keep.tolist() == [left is not None]
-    if left:
-        assert boxes.tolist() == [list(left)]
-    assert boxes.dtype == np.float32
-
-
-def test_cover_removes_objects_with_their_classes() -> None:
-    canvas = Canvas(np.zeros((100, 100, 3), np.uint8))
-    cover(canvas, HIDDEN)
-    assert canvas.boxes.shape == (0, 4)
-    canvas.add(np.array([[25, 25, 50, 50], [10, 30, 50, 50], [70, 70, 90, 90]], np.float32), np.array([3, 4, 5]))
-    cover(canvas, HIDDEN)
-    assert canvas.classes.tolist() == [4, 5]
-    assert canvas.boxes.tolist() == [[10, 30, 20, 50], [70, 70, 90, 90]]
+from yolo.data.augment.mix import mixup, random_rectangle
 
 
 def test_mixup() -> None:

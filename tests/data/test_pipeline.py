@@ -195,7 +195,7 @@ def test_padding_keeps_its_value_whatever_the_colours() -> None:
 
 
 def test_gains_travel_to_the_device_and_are_not_applied() -> None:
-    options = replace(EVERYTHING, bbox_mosaic=BBoxMosaicOptions())
+    options = replace(EVERYTHING, bbox_mosaic=BBoxMosaicOptions(), mixup_prob=0)
     on_device = AugmentPipeline(replace(options, colour="device"), (64, 96), 0)
     plain = AugmentPipeline(replace(options, hsv_h=0, hsv_s=0, hsv_v=0), (64, 96), 0)
     gains = []
@@ -217,6 +217,16 @@ def test_objects_of_a_bbox_mosaic_are_coloured_at_once() -> None:
     assert sample.colour_gains.tolist() == [1, 1, 1]
     plain = AugmentPipeline(AugmentOptions(bbox_mosaic=replace(objects, hsv_v=0), colour="device"), (64, 96), 0)
     assert not np.array_equal(sample.image, plain(PHOTOS, item(0, 0)).image)
+
+
+def test_blended_mosaics_are_coloured_before_the_blend() -> None:
+    options = replace(EVERYTHING, bbox_mosaic=BBoxMosaicOptions(), mosaic_prob=1, mixup_prob=1)
+    runs = [AugmentPipeline(replace(options, colour=how), (64, 96), 0) for how in ("device", "exact")]  # type: ignore[arg-type]
+    for epoch in range(10):
+        on_device, exact = (run(PHOTOS, item(epoch, 0)) for run in runs)
+        assert np.array_equal(on_device.image, exact.image)
+        assert on_device.colour_gains is not None
+        assert on_device.colour_gains.tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("options", [EVERYTHING, replace(EVERYTHING, perspective=0.001, shear=5, degrees=20)])

@@ -52,6 +52,16 @@ def test_memory_is_bounded() -> None:
     assert sum(image.nbytes for image in pixels._images.values()) == pixels._bytes == 48
 
 
+def test_what_is_kept_does_not_keep_more() -> None:
+    whole = np.zeros((1000, 1000, 3), np.uint8)
+    pixels = BufferedPixels(lambda index: whole[index : index + 2, :2], 50)
+    for index in range(3):
+        kept = pixels(index)
+        assert kept.shape == (2, 2, 3)
+        assert not np.shares_memory(kept, whole)
+        assert pixels(index) is kept
+
+
 def test_a_copy_for_a_worker_starts_empty() -> None:
     pixels = BufferedPixels(Counting(), 100)
     ask(pixels, 0, 1)

@@ -13,7 +13,7 @@ import PIL.ImageOps
 from yolo.data.encrypted_file import ImageCipher, is_old
 from yolo.data.image_files import ENCRYPTED_SUFFIX, IMAGE_SUFFIXES, is_encrypted
 from yolo.data.keys import OPTION, SecretStr, require_key
-from yolo.data.loaders import Image, ImageLoader, decode_image, image_size, read_bytes
+from yolo.data.loaders import Image, ImageLoader, decode_image, image_size, pil_to_rgb, read_bytes
 from yolo.errors import UserError
 
 
@@ -81,6 +81,6 @@ def _decode_by_pil(data: Image, path: Path) -> Image:
     try:
         with PIL.Image.open(io.BytesIO(data.tobytes())) as image:
             turned = PIL.ImageOps.exif_transpose(image) if "exif" in image.info else image  # as `image_size`
-            return np.asarray(turned.convert("RGB"))
+            return pil_to_rgb(turned, path)
     except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a complete image that PIL can decode ({error})") from error

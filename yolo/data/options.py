@@ -123,7 +123,11 @@ class SourceOptions:
 
 @dataclass(frozen=True)
 class BBoxMosaicOptions:
-    """A 2 x 2 grid of single objects, each cut out, turned and coloured by itself, and none of them cropped."""
+    """A 2 x 2 grid of single objects, each cut out, turned and coloured by itself.
+
+    The four chosen objects are never cropped; neighbours seen in their crop keep their labels when at least half of
+    them shows.
+    """
 
     prob: float = 0.0
     """Probability that a training sample is a bbox mosaic; it goes before all other compositions."""
@@ -162,7 +166,7 @@ class AugmentOptions:
     """The further images of a mosaic, MixUp or CutMix come from the same block of this many images in the epoch's
     random order, so that a buffer of that many decoded images serves them; 0 for the whole dataset."""
     bbox_mosaic: BBoxMosaicOptions = field(default_factory=BBoxMosaicOptions)
-    """Compositions of single objects that are never cropped."""
+    """Compositions of single objects; the chosen ones are never cropped."""
     mixup_prob: float = 0.15
     """Probability that a mosaic is blended with another one."""
     mixup_alpha: float = 32.0
@@ -171,7 +175,7 @@ class AugmentOptions:
     """Probability that a rectangle of another image is pasted into a sample that is no mosaic."""
     colour: Literal["exact", "fast", "device"] = "exact"
     """How hsv_h, hsv_s and hsv_v are applied: exactly; fast, by a closed form that leaves the hue alone; or exactly,
-    on the device that trains, to whole batches."""
+    on the device that trains, to whole batches (bbox mosaics and MixUp: by the loader)."""
     hsv_h: float = 0.015
     """Hue is multiplied by a factor of 1 +- this."""
     hsv_s: float = 0.7

@@ -64,6 +64,8 @@ class BufferedPixels:
             self._images.move_to_end(index)
             return image
         image = self.source(index)
+        if not image.flags.owndata:  # a part of something larger would keep all of that
+            image = image.copy()
         self._images[index] = image
         self._bytes += image.nbytes
         while self._bytes > self.capacity:

@@ -152,7 +152,7 @@ class YOLOModule(LightningModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Change the colours that the data left to the device; from here on the pixels are final."""
-        if batch.colour_gains is None or not self.trainer.training:
+        if batch.colour_gains is None:
             return batch
         return Batch(recolour_batch(batch.images, batch.colour_gains), batch.targets, batch.records)
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from yolo.data.augment.geometry import Floats, Matrix, moved_hull, scaling, translation, warping
+from yolo.data.augment.geometry import Floats, Matrix, area, clip, moved_hull, scaling, translation, warping
 from yolo.data.augment.tiles import Tile
 from yolo.data.batch import Sample
 from yolo.data.options import BBoxMosaicOptions
 
 # Share of a quadrant's side that stays free around an object before its random scale.
 MARGIN = 0.15
+
+# Share of a neighbour that the crop around an object must show for it to keep its label.
+MIN_SHOWN = 0.5
 
 
 def quadrants(size: tuple[int, int]) -> list[Floats]:
@@ -22,12 +27,18 @@ def quadrants(size: tuple[int, int]) -> list[Floats]:
 
 def cut_out(rng: np.random.Generator, part: Sample) -> Floats:
     """The box xyxy of a random object of `part`, in its pixels; the whole image when it has none."""
-    height, width = part.image.shape[:2]
-    whole = np.array([0, 0, width, height], np.float64)
+    whole = _whole(part)
     if not len(part.boxes):
         return whole
-    box = part.boxes[rng.integers(len(part.boxes))].astype(np.float64).clip(0, whole[[2, 3, 2, 3]])
+    box = clip(part.boxes[None, rng.integers(len(part.boxes))].astype(np.float64), whole)[0]
     return np.asarray(box) if (box[2:] - box[:2]).min() >= 1 else whole
+
+
+def shown_enough(part: Sample, window: Floats) -> Sample:
+    """`part` with only those objects that its `window` (xyxy) shows wholly or at least half of."""
+    boxes = clip(part.boxes.astype(np.float64), _whole(part))
+    keep = area(clip(boxes, window)) >= MIN_SHOWN * area(boxes)
+    return replace(part, boxes=part.boxes[keep], classes=part.classes[keep])
 
 
 def place(rng: np.random.Generator, options: BBoxMosaicOptions, window: Floats, quadrant: Floats) -> Tile:
@@ -45,6 +56,11 @@ def place(rng: np.random.Generator, options: BBoxMosaicOptions, window: Floats, 
     offset = draws[6:8] * options.jitter * free + draws[8:] * options.translate * room
     x, y = ((quadrant[:2] + quadrant[2:]) / 2 + offset.clip(-free, free)).tolist()
     return Tile(translation(x, y) @ scaling(factor, factor) @ _to_origin(box) @ turned, window)
+
+
+def _whole(part: Sample) -> Floats:
+    height, width = part.image.shape[:2]
+    return np.array([0, 0, width, height], np.float64)
 
 
 def _to_origin(box: Floats) -> Matrix:

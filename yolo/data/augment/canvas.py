@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo.data.augment.colour import Image, Recolour
-from yolo.data.augment.geometry import move_boxes
+from yolo.data.augment.geometry import Floats, move_boxes
 from yolo.data.augment.tiles import Tile, draw_tile
 from yolo.data.batch import Sample
 
@@ -25,12 +25,15 @@ class Canvas:
         self.boxes = np.zeros((0, 4), np.float32)
         self.classes = np.zeros(0, np.int64)
 
-    def draw(self, part: Sample, tile: Tile, recolour: Recolour | None) -> None:
-        """Draw what `tile` shows of `part`; its objects that are visible enough come with it."""
+    def draw(self, part: Sample, tile: Tile, recolour: Recolour | None, hidden: Floats | None = None) -> None:
+        """Draw what `tile` shows of `part`; its objects that are visible enough come with it.
+
+        What lies under `hidden`, xyxy in pixels of this canvas, counts as not visible: something will be drawn there.
+        """
         drawn = draw_tile(self.image, part.image, tile, recolour)
         if drawn is not None and len(part.boxes):
             height, width = self.image.shape[:2]
-            boxes, keep = move_boxes(part.boxes, drawn.matrix, drawn.window, (height, width))
+            boxes, keep = move_boxes(part.boxes, drawn.matrix, drawn.window, (height, width), hidden)
             self.add(boxes[keep], part.classes[keep])
 
     def add(self, boxes: NDArray[np.float32], classes: NDArray[np.int64]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from yolo.data.options import AugmentOptions, BBoxMosaicOptions
 
 Image = NDArray[np.uint8]
 Gains = NDArray[np.float64]
@@ -17,18 +19,7 @@ Recolour = Callable[[Image, Image | None], Image]
 _HUES = np.arange(180)
 
 
-class ColourOptions(Protocol):
-    """The largest changes, of a whole sample or of one object."""
-
-    @property
-    def hsv_h(self) -> float: ...  # noqa: D102
-    @property
-    def hsv_s(self) -> float: ...  # noqa: D102
-    @property
-    def hsv_v(self) -> float: ...  # noqa: D102
-
-
-def random_gains(rng: np.random.Generator, options: ColourOptions) -> Gains:
+def random_gains(rng: np.random.Generator, options: AugmentOptions | BBoxMosaicOptions) -> Gains:
     """Factors [3] for hue, saturation and value, each uniform in 1 +- its option."""
     return 1 + rng.uniform(-1, 1, 3) * (options.hsv_h, options.hsv_s, options.hsv_v)
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo.data.options import AugmentOptions
+from yolo.data.options import AugmentOptions, BBoxMosaicOptions
 
 Matrix = NDArray[np.float64]
 Floats = NDArray[np.float64]
@@ -58,20 +57,7 @@ def mirroring(left_right: bool, up_down: bool, size: tuple[int, int]) -> Matrix:
     return np.array([[x, 0, size[1] if left_right else 0], [0, y, size[0] if up_down else 0], [0, 0, 1]], np.float64)
 
 
-class WarpOptions(Protocol):
-    """The largest changes of shape, of a whole sample or of one object."""
-
-    @property
-    def degrees(self) -> float: ...  # noqa: D102
-    @property
-    def scale(self) -> float: ...  # noqa: D102
-    @property
-    def shear(self) -> float: ...  # noqa: D102
-    @property
-    def perspective(self) -> float: ...  # noqa: D102
-
-
-def warping(draws: Sequence[float], options: WarpOptions, extent: tuple[float, float]) -> Matrix:
+def warping(draws: Sequence[float], options: AugmentOptions | BBoxMosaicOptions, extent: tuple[float, float]) -> Matrix:
     """Perspective, rotation, shear of something of `extent` (h, w) around the origin.
 
     `draws`: five numbers in -1..1 (two for perspective, the angle, two for shear).
@@ -145,36 +131,60 @@ def area(boxes: Floats) -> Floats:
     return np.asarray((boxes[:, 2:] - boxes[:, :2]).clip(0).prod(1))
 
 
-def _extent_in_strip(quads: Floats, axis: int, limit: float) -> tuple[Floats, Floats]:
-    """Lowest and highest coordinate along `axis` of convex quads [N, 4, 2] within the strip 0..limit of the other axis.
+# The end of each edge of a quad; `np.roll` takes many times as long.
+_NEXT = [1, 2, 3, 0]
+
+
+def _extent_in_strip(quads: Floats, axis: int, low: float, high: float) -> tuple[Floats, Floats]:
+    """Least and largest coordinate along `axis` of convex quads [N, 4, 2] within the strip low..high of the other axis.
 
     Looks at each edge's part inside the strip. Quads outside the strip get (inf, -inf).
     """
     u, v = quads[..., axis], quads[..., 1 - axis]
-    u_next, v_next = np.roll(u, -1, 1), np.roll(v, -1, 1)
-    inside = (np.maximum(v, v_next) >= 0) & (np.minimum(v, v_next) <= limit)
+    u_next, v_next = u[:, _NEXT], v[:, _NEXT]
+    inside = (np.maximum(v, v_next) >= low) & (np.minimum(v, v_next) <= high)
     rise = v_next - v
     slope = np.divide(u_next - u, rise, out=np.zeros_like(rise), where=rise != 0)
-    start = u + (v.clip(0, limit) - v) * slope
-    end = u_next + (v_next.clip(0, limit) - v_next) * slope
-    low = np.where(inside, np.minimum(start, end), np.inf).min(1)
-    high = np.where(inside, np.maximum(start, end), -np.inf).max(1)
-    return low, high
+    start = u + (v.clip(low, high) - v) * slope
+    end = u_next + (v_next.clip(low, high) - v_next) * slope
+    least = np.where(inside, np.minimum(start, end), np.inf).min(1)
+    most = np.where(inside, np.maximum(start, end), -np.inf).max(1)
+    return least, most
 
 
-def visible_hull(quads: Floats, size: tuple[int, int]) -> Floats:
-    """Tight boxes [N, 4] around the part of convex quads [N, 4, 2] that lies inside a picture of `size` (h, w).
+def visible_hull(quads: Floats, window: Floats) -> Floats:
+    """Tight boxes [N, 4] around the part of convex quads [N, 4, 2] that lies inside a window [4].
 
-    Tighter than cutting the hull: of a turned object that leaves the picture, only the part still seen counts.
+    Tighter than cutting the hull: of a turned object that leaves the window, only the part still seen counts.
     """
-    height, width = size
-    left, right = _extent_in_strip(quads, 0, height)
-    top, bottom = _extent_in_strip(quads, 1, width)
-    return clip(np.stack([left, top, right, bottom], 1), np.array([0, 0, width, height], np.float64))
+    boxes = hull(quads)
+    cut = ((boxes[:, :2] < window[:2]) | (boxes[:, 2:] > window[2:])).any(1)
+    if cut.any():
+        x1, y1, x2, y2 = window.tolist()
+        left, right = _extent_in_strip(quads[cut], 0, y1, y2)
+        top, bottom = _extent_in_strip(quads[cut], 1, x1, x2)
+        boxes[cut] = clip(np.stack([left, top, right, bottom], 1), window)
+    return boxes
+
+
+def visible_area(quads: Floats, window: Floats) -> Floats:
+    """Areas [N] of the part of convex quads [N, 4, 2] that lies inside a window [4].
+
+    An outline keeps the area it has inside when all its points are moved to the nearest one of the window, as long as
+    it has a point wherever it crosses the line through a border.
+    """
+    borders = window.reshape(2, 2)
+    step = (quads[:, _NEXT] - quads)[:, :, None]  # [N, 4, 1, 2]
+    away = borders - quads[:, :, None]  # [N, 4, 2, 2]
+    crossings = np.divide(away, step, out=np.zeros_like(away), where=step != 0).clip(0, 1)
+    along = np.sort(np.concatenate([np.zeros_like(away[..., :1, 0]), crossings.reshape(-1, 4, 4)], 2))  # [N, 4, 5]
+    points = (quads[:, :, None] + along[..., None] * step).clip(*borders).reshape(-1, 20, 2)
+    (x, y), (x_next, y_next) = (np.moveaxis(p, 2, 0) for p in (points, np.roll(points, -1, 1)))
+    return np.asarray(np.abs(((x_next - x) * (y_next + y)).sum(1)) / 2)
 
 
 def move_boxes(
-    boxes: NDArray[np.float32], matrix: Matrix, window: Floats, size: tuple[int, int]
+    boxes: NDArray[np.float32], matrix: Matrix, window: Floats, size: tuple[int, int], hidden: Floats | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Take boxes [N, 4] of a source image into a picture of `size` (h, w).
 
@@ -183,20 +193,48 @@ def move_boxes(
         matrix: source to picture.
         window: xyxy in source pixels: the part of the source that is drawn.
         size: height and width of the picture.
+        hidden: xyxy in the picture: what will be drawn over.
 
     Returns:
         The boxes [N, 4] around what is visible of each object, and which of them [N] to keep: area, shorter side, and
-        the visible share of the box after the transform (before cutting) must all be large enough.
+        the visible share of the box after the transform (before cutting) must all be large enough; and so must be the
+        share of the visible part that `hidden` leaves.
     """
     exact = boxes.astype(np.float64)
-    whole = moved_hull(matrix, exact)
     seen = clip(exact, window)
-    drawn = (seen[:, 2:] > seen[:, :2]).all(1)
-    if is_upright(matrix):
-        moved = clip(moved_hull(matrix, seen), np.array([0, 0, size[1], size[0]], np.float64))
-    else:
-        moved = visible_hull(project(matrix, corners(seen)), size)
-    areas = area(moved)
-    keep = drawn & (areas >= MIN_AREA) & ((moved[:, 2:] - moved[:, :2]).min(1) >= MIN_SIDE)
-    keep &= areas >= MIN_VISIBLE * area(whole)
+    picture = np.array([0, 0, size[1], size[0]], np.float64)
+    # Boxes [N, 4] where boxes stay boxes, which is faster; else quads [N, 4, 2].
+    shapes = moved_hull(matrix, seen) if is_upright(matrix) else project(matrix, corners(seen))
+    moved = _shown(shapes, picture)
+    keep = (seen[:, 2:] > seen[:, :2]).all(1) & _is_large(moved)
+    keep &= area(moved) >= MIN_VISIBLE * area(moved_hull(matrix, exact))
+    if hidden is not None:
+        moved = _uncovered(shapes, hidden, picture)
+        whole = _shown_area(shapes, picture)
+        keep &= _is_large(moved) & (whole - _shown_area(shapes, hidden) >= MIN_VISIBLE * whole)
     return moved.astype(np.float32), keep
+
+
+def _shown(shapes: Floats, window: Floats) -> Floats:
+    return clip(shapes, window) if shapes.ndim == 2 else visible_hull(shapes, window)
+
+
+def _shown_area(shapes: Floats, window: Floats) -> Floats:
+    return area(clip(shapes, window)) if shapes.ndim == 2 else visible_area(shapes, window)
+
+
+def _is_large(boxes: Floats) -> NDArray[np.bool_]:
+    return np.asarray((area(boxes) >= MIN_AREA) & ((boxes[:, 2:] - boxes[:, :2]).min(1) >= MIN_SIDE))
+
+
+def _uncovered(shapes: Floats, hidden: Floats, picture: Floats) -> Floats:
+    """The boxes [N, 4] around what a rectangle [4] inside a picture [4] leaves of shapes.
+
+    That is what lies left of, right of, above or below it; a part no wider or higher than a pixel is nothing.
+    """
+    strips = np.tile(picture, (4, 1))
+    strips[range(4), [2, 0, 3, 1]] = hidden[[0, 2, 1, 3]]
+    parts = np.stack([_shown(shapes, strip) for strip in strips])  # [4, N, 4]
+    counts = (parts[..., 2:] - parts[..., :2]).min(2, keepdims=True) > 1
+    low, high = np.where(counts, parts[..., :2], np.inf).min(0), np.where(counts, parts[..., 2:], -np.inf).max(0)
+    return np.concatenate([low, high], 1)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from yolo.boxes.letterbox import LetterboxMode
-from yolo.data.augment.bbox_mosaic import cut_out, place, quadrants
+from yolo.data.augment.bbox_mosaic import cut_out, place, quadrants, shown_enough
 from yolo.data.augment.canvas import Canvas, blank
 from yolo.data.augment.colour import Recolour, random_gains, recolouring
 from yolo.data.augment.geometry import Matrix, mirroring, random_transform, translation
 from yolo.data.augment.layouts import mosaic4, mosaic9, single
-from yolo.data.augment.mix import cover, mixup, random_rectangle
+from yolo.data.augment.mix import mixup, random_rectangle
 from yolo.data.augment.tiles import Tile
 from yolo.data.batch import Sample
 from yolo.data.options import AugmentOptions
@@ -42,29 +42,31 @@ class AugmentPipeline:
         """The sample `item`; `mosaic=False` rules out all compositions of several images."""
         options = self.options
         rng = generator(self.seed, AUGMENT, item.epoch, item.index)
-        left_right, up_down, objects, several, blend, cut = rng.random(6).tolist()
-        is_bbox_mosaic = mosaic and objects < options.bbox_mosaic.prob
+        flip_lr, flip_ud, bbox_mosaic, any_mosaic, mixed, cut = rng.random(6).tolist()
+        is_bbox_mosaic = mosaic and bbox_mosaic < options.bbox_mosaic.prob
+        is_mosaic = mosaic and any_mosaic < options.mosaic_prob
+        is_mixup, is_cutmix = mixed < options.mixup_prob, mosaic and cut < options.cutmix_prob
         gains = np.ones(3) if is_bbox_mosaic else random_gains(rng, options)
+        # The device sees whole pictures only, and a blend of two is not two recoloured pictures blended.
+        is_for_device = options.colour == "device" and not (is_mosaic and is_mixup)
         draft = _Draft(
             self,
             rng,
             source,
             item.pool,
-            mirroring(left_right < options.flip_lr, up_down < options.flip_ud, self.size),
-            None if options.colour == "device" else recolouring(gains, options.colour),
+            mirroring(flip_lr < options.flip_lr, flip_ud < options.flip_ud, self.size),
+            None if is_for_device else recolouring(gains, _on_cpu(options)),
         )
         own = source.read(item.index)
         if is_bbox_mosaic:
             canvas = draft.bbox_mosaic(own)
-        elif mosaic and several < options.mosaic_prob:
+        elif is_mosaic:
             canvas = draft.mosaic(own)
-            if blend < options.mixup_prob:
+            if is_mixup:
                 mixup(canvas, draft.mosaic(draft.partner()), rng.beta(options.mixup_alpha, options.mixup_alpha))
         else:
-            canvas = draft.single(own)
-            if mosaic and cut < options.cutmix_prob:
-                draft.cutmix(canvas, draft.partner())
-        left_over = gains if options.colour == "device" else None
+            canvas = draft.cutmix(own) if is_cutmix else draft.single(own)
+        left_over = (gains if is_for_device else np.ones(3)) if options.colour == "device" else None
         return Sample(canvas.image, canvas.boxes, canvas.classes, own.record, left_over)
 
 
@@ -94,7 +96,7 @@ class _Draft:
     def single(self, part: Sample) -> Canvas:
         """One image, letterboxed and transformed."""
         canvas = Canvas(blank(self.size))
-        canvas.draw(part, self._transformed([self._letterboxed(part)], self.size)[0], self.recolour)
+        canvas.draw(part, self._in_place(part), self.recolour)
         return canvas
 
     def mosaic(self, first: Sample) -> Canvas:
@@ -108,15 +110,17 @@ class _Draft:
             canvas.draw(part, tile, self.recolour)
         return canvas
 
-    def cutmix(self, canvas: Canvas, part: Sample) -> None:
-        """Put a rectangle of `part`, letterboxed and transformed by itself, on `canvas`."""
+    def cutmix(self, first: Sample) -> Canvas:
+        """`first` and on it a rectangle of a partner, each letterboxed and transformed by itself."""
+        below, part = self._in_place(first), self.partner()
         left, top, right, bottom = rectangle = random_rectangle(self.rng, self.size)
-        cover(canvas, rectangle)
-        tile = self._transformed([self._letterboxed(part)], self.size)[0]
-        patch = Canvas(blank((bottom - top, right - left)))
+        tile = self._in_place(part)
+        canvas, patch = Canvas(blank(self.size)), Canvas(blank((bottom - top, right - left)))
+        canvas.draw(first, below, self.recolour, hidden=np.array(rectangle, np.float64))
         patch.draw(part, Tile(translation(-left, -top) @ tile.matrix, tile.window), self.recolour)
         canvas.image[top:bottom, left:right] = patch.image
         canvas.add(patch.boxes + np.array([left, top, left, top], np.float32), patch.classes)
+        return canvas
 
     def bbox_mosaic(self, first: Sample) -> Canvas:
         """An object of `first` and three of partners, each varied by itself: no common transform, no common colour."""
@@ -125,19 +129,23 @@ class _Draft:
         for number, quadrant in enumerate(quadrants(self.size)):
             part = self.partner() if number else first
             tile = place(self.rng, options, cut_out(self.rng, part), quadrant)
-            # On the device only whole pictures can be recoloured.
-            how = "fast" if self.options.colour == "fast" else "exact"
-            recolour = recolouring(random_gains(self.rng, options), how)  # type: ignore[arg-type]
-            canvas.draw(part, Tile(self.mirror @ tile.matrix, tile.window), recolour)
+            recolour = recolouring(random_gains(self.rng, options), _on_cpu(self.options))
+            canvas.draw(shown_enough(part, tile.window), Tile(self.mirror @ tile.matrix, tile.window), recolour)
         return canvas
 
-    def _letterboxed(self, part: Sample) -> Tile:
-        return single(_size(part), self.size, self.pipeline.letterbox)
+    def _in_place(self, part: Sample) -> Tile:
+        """`part` letterboxed and transformed by itself."""
+        return self._transformed([single(_size(part), self.size, self.pipeline.letterbox)], self.size)[0]
 
     def _transformed(self, tiles: Sequence[Tile], canvas: tuple[int, int]) -> list[Tile]:
         """Tiles on a canvas (h, w), each taken through the same random transform into the picture."""
         transform = self.mirror @ random_transform(self.rng, self.options, canvas, self.size)
         return [Tile(transform @ tile.matrix, tile.window) for tile in tiles]
+
+
+def _on_cpu(options: AugmentOptions) -> Literal["exact", "fast"]:
+    """How colours are changed where that cannot be left to the device."""
+    return "fast" if options.colour == "fast" else "exact"
 
 
 def _size(part: Sample) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo.data.augment.colour import Image, Recolour
-from yolo.data.augment.geometry import Floats, Matrix, corners, is_upright, project, translation
+from yolo.data.augment.geometry import Floats, Matrix, clip, corners, is_upright, moved_hull, project, translation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,8 +146,12 @@ def _warp(picture: Image, image: Image, tile: Tile, recolour: Recolour | None) -
     mask = columns >= starts[:, None]
     mask &= columns < stops[:, None]
     shape = (right - left, bottom - top)
+    window, is_affine = tile.window, not (tile.matrix[2, 0] or tile.matrix[2, 1])
+    if is_affine:  # only what the picture shows of it, which is little where it is enlarged
+        shown = np.array([[left, top, right, bottom]], np.float64)
+        window = clip(moved_hull(np.asarray(np.linalg.inv(tile.matrix), np.float64), shown), window)[0]
     # The pixels around the window too, for the interpolation at its border.
-    x1, y1, x2, y2 = (max(int(edge), 0) for edge in np.add(tile.window, (-2, -2, 3, 3)).tolist())
+    x1, y1, x2, y2 = (max(int(edge), 0) for edge in np.add(window, (-2, -2, 3, 3)).tolist())
     crop = image[y1:y2, x1:x2]
     if recolour and crop.size < 3 * shape[0] * shape[1]:
         crop, recolour = recolour(crop, None), None
@@ -155,10 +159,10 @@ def _warp(picture: Image, image: Image, tile: Tile, recolour: Recolour | None) -
     crop = np.asarray(cv2.copyMakeBorder(crop, 1, 1, 1, 1, cv2.BORDER_REPLICATE), np.uint8)
     # OpenCV counts from pixel centres, we from pixel edges: half a pixel each way.
     matrix = translation(-left - 0.5, -top - 0.5) @ tile.matrix @ translation(x1 - 0.5, y1 - 0.5)
-    if matrix[2, 0] or matrix[2, 1]:
-        patch = cv2.warpPerspective(crop, matrix, shape, flags=cv2.INTER_LINEAR)
-    else:
+    if is_affine:
         patch = cv2.warpAffine(crop, matrix[:2], shape, flags=cv2.INTER_LINEAR)
+    else:
+        patch = cv2.warpPerspective(crop, matrix, shape, flags=cv2.INTER_LINEAR)
     cv2.copyTo(recolour(patch, None) if recolour else patch, mask.view(np.uint8), picture[top:bottom, left:right])  # type: ignore[arg-type]
     return tile
 
@@ -169,7 +173,7 @@ def _row_intervals(quad: Floats, top: int, bottom: int, width: int) -> tuple[NDA
     The interval is half open, so that a pixel on the border of two quads belongs to exactly one.
     """
     y = np.arange(top, bottom)[:, None] + 0.5
-    (x1, y1), (x2, y2) = quad.T, np.roll(quad, -1, 0).T
+    (x1, y1), (x2, y2) = quad.T, quad[[1, 2, 3, 0]].T
     crosses = (np.minimum(y1, y2) <= y) & (y < np.maximum(y1, y2))
     rise = np.where(y1 == y2, 1.0, y2 - y1)
     x = x1 + (y - y1) * ((x2 - x1) / rise)
