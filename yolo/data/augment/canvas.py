@@ -42,6 +42,9 @@ class Canvas:
         self.classes = np.concatenate([self.classes, classes])
 
 
-def blank(size: tuple[int, int]) -> Image:
-    """A picture (h, w) of padding."""
-    return np.full((*size, 3), PAD_VALUE, np.uint8)
+def blank(size: tuple[int, int], recolour: Recolour | None = None) -> Image:
+    """A picture (h, w) of padding, which changes its brightness with that of the images."""
+    value = PAD_VALUE
+    if recolour:
+        value = int(recolour(np.full((1, 1, 3), PAD_VALUE, np.uint8), None).max())  # grey stays grey
+    return np.full((*size, 3), value, np.uint8)

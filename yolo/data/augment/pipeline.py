@@ -95,7 +95,7 @@ class _Draft:
 
     def single(self, part: Sample) -> Canvas:
         """One image, letterboxed and transformed."""
-        canvas = Canvas(blank(self.size))
+        canvas = Canvas(blank(self.size, self.recolour))
         canvas.draw(part, self._in_place(part), self.recolour)
         return canvas
 
@@ -105,7 +105,7 @@ class _Draft:
         parts = [first, *(self.partner() for _ in range(8 if nine else 3))]
         shapes = [_size(part) for part in parts]
         tiles = (mosaic9 if nine else mosaic4)(self.rng, shapes, self.size)
-        canvas = Canvas(blank(self.size))
+        canvas = Canvas(blank(self.size, self.recolour))
         for part, tile in zip(parts, self._transformed(tiles, (2 * self.size[0], 2 * self.size[1])), strict=True):
             canvas.draw(part, tile, self.recolour)
         return canvas
@@ -115,7 +115,8 @@ class _Draft:
         below, part = self._in_place(first), self.partner()
         left, top, right, bottom = rectangle = random_rectangle(self.rng, self.size)
         tile = self._in_place(part)
-        canvas, patch = Canvas(blank(self.size)), Canvas(blank((bottom - top, right - left)))
+        canvas = Canvas(blank(self.size, self.recolour))
+        patch = Canvas(blank((bottom - top, right - left), self.recolour))
         canvas.draw(first, below, self.recolour, hidden=np.array(rectangle, np.float64))
         patch.draw(part, Tile(translation(-left, -top) @ tile.matrix, tile.window), self.recolour)
         canvas.image[top:bottom, left:right] = patch.image
