@@ -57,5 +57,5 @@ def test_what_is_not_given_stays() -> None:
 def test_wrong_input(given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("YOLO_ENCRYPTION_KEY", raising=False)
     assert_user_error(run_yolo("cache-create", *given, "--encrypt"), "there is no key")
-    assert_user_error(run_yolo("cache-create", *given, "--jpeg-quality=0"), "--jpeg_quality is 0")
+    assert_user_error(run_yolo("cache-create", *given, "--jpeg-quality=0"), "--jpeg-quality is 0")
     assert_user_error(run_yolo("cache-create", "--data.format=yolo", "--data.root=/no/such"), "/no/such")
