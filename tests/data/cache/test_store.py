@@ -257,8 +257,7 @@ def test_five_troubles_five_sentences(make_cache: MakeCache, tmp_path: Path) -> 
         f"X: {one} is damaged in the cache: {ANEW}",
         f"X: values were exchanged, where {one} should be there is {two}: {ANEW}",
         "X: wrong key: the cache was encrypted with another one",
-        "X: the cache is encrypted, and there is no key: set YOLO_ENCRYPTION_KEY (64 hexadecimal digits) or "
-        "data.encryption_key",
+        "X: the cache is encrypted, and there is no key: set YOLO_ENCRYPTION_KEY (64 hexadecimal digits)",
         f"X/data.mdb: the file is truncated, it has 50,000 of at least {cache.file_size:,} bytes: copy it again or "
         f"{ANEW}",
     ]
