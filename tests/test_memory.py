@@ -50,6 +50,7 @@ def test_other_errors_keep_their_traceback(tmp_path: Path) -> None:
         run_yolo(*FIT, RAISING, "--trainer.callbacks.kind=other", cwd=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "fragment"),
     [

@@ -121,6 +121,7 @@ def test_the_data_module_is_that_of_fit(recipe: Path) -> None:
     assert (ours.image_size, ours.seed, ours.max_epochs) == (theirs.image_size, theirs.seed, 3)
 
 
+@pytest.mark.slow
 def test_a_saved_config_of_a_run(tiny_run) -> None:
     data = parse("--config", tiny_run.folder / "config.yaml")
     assert (data.options.shapes_val, data.image_size) == (9, (64, 64))

@@ -148,6 +148,7 @@ def test_find_images(tmp_path: Path) -> None:
         find_images(tmp_path / "c.txt")
 
 
+@pytest.mark.slow
 def test_encrypted_images_predict_as_plain_ones(
     tiny_run: Run, dataset: Path, encrypted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +178,7 @@ def key_in(folder: Path) -> list[Path]:
     return [p for p in folder.rglob("*") if p.is_file() and any(form in p.read_bytes() for form in forms)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "key",
     [

@@ -100,6 +100,7 @@ def test_wrong_input(options: list[str], fragments: list[str], tmp_path: Path) -
     assert_user_error(run_yolo(*TINY_FIT, *options, cwd=tmp_path), *fragments)
 
 
+@pytest.mark.slow
 def test_the_average_follows_the_training_weights_through_a_real_fit(tmp_path: Path) -> None:
     # decay 0 makes the average the weights themselves: any update that misses them would show.
     done = run_yolo(*TINY_FIT, "--ema.decay=0", "--trainer.max_epochs=1", cwd=tmp_path)
@@ -198,6 +199,7 @@ def test_resuming_with_another_optimiser_is_refused(tiny_run: Run, tmp_path: Pat
     assert_user_error(done, "trained with adamw", "--model.optimizer is sgd")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_to_resume_from_gives_no_options(tiny_run: Run, tmp_path: Path) -> None:
     (tmp_path / "evil.py").write_text("from pathlib import Path\nPath('PWNED').touch()\n")
     contents = torch.load(tiny_run.best, weights_only=True)

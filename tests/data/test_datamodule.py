@@ -279,6 +279,7 @@ raise SystemExit(7)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kill")
 def test_workers_outlive_a_signal_to_all_but_not_their_parent() -> None:
     done = subprocess.run([sys.executable, "-c", LEFT_BEHIND], capture_output=True, text=True, timeout=120)

@@ -22,6 +22,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_official(official("v9-t", class_width=80).half(), tmp_path_factory.mktemp("weights") / "t.pt")
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_file_and_its_checkpoint_stands_alone(published: Path, tmp_path: Path) -> None:
     done = run_yolo(*TINY_FIT, *STILL, f"--model.weight_path={published}", "--trainer.max_epochs=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -41,6 +42,7 @@ def test_a_run_starts_from_the_file_and_its_checkpoint_stands_alone(published: P
             torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_checkpoint_wins_when_resuming_and_the_file_is_not_needed(published: Path, tmp_path: Path) -> None:
     options = [*TINY_FIT, "--trainer.limit_train_batches=1", f"--model.weight_path={published}"]
     done = run_yolo(*options, "--trainer.max_epochs=1", cwd=tmp_path)
