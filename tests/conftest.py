@@ -107,6 +107,11 @@ def launch_yolo(*arguments: str | Path, cwd: Path, seconds: float = 180) -> Done
     return Done(process.returncode, out, err)
 
 
+def heed_ctrl_c() -> None:
+    """For `preexec_fn`: shells let programs in the background ignore Ctrl-C, and those inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def assert_user_error(done: Done, *fragments: str) -> None:
     """Exit status 2, one sentence on stderr that holds every fragment, no traceback."""
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)

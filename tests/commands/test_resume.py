@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import re
-import signal as signal_module
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import Done, assert_user_error, run_yolo
+from tests.conftest import Done, assert_user_error, heed_ctrl_c, run_yolo
 
 pytestmark = pytest.mark.slow
 
@@ -46,11 +45,6 @@ def fit(folder: Path, *options: str) -> Done:
     done = run_yolo(*FIT, *options, cwd=folder)
     assert done.returncode == 0, done.stderr
     return done
-
-
-def heed_ctrl_c() -> None:
-    """Shells let programs in the background ignore it, and those inherit that."""
-    signal_module.signal(signal_module.SIGINT, signal_module.SIG_DFL)
 
 
 def interrupted_fit(folder: Path, signal: str, epoch: int, batch: int, *options: str, **where: bool) -> Done:

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from tests.conftest import assert_user_error, run_yolo
+from tests.conftest import assert_user_error, heed_ctrl_c, run_yolo
 from tests.data.cache.small_cache import NAME, make_cache
 from yolo.data.cache import unpack
 from yolo.data.cache.header import DATA_FILE, read_header
@@ -406,6 +406,7 @@ def stuck(data: bytes, target: Path, tmp_path: Path) -> Any:
     process = subprocess.Popen(
         [sys.executable, "-c", STUCK, "cache-import", "--archive", archive, "-o", target],
         stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=heed_ctrl_c,
     )  # fmt: skip
     assert process.stdout
     assert process.stdout.readline() == "written\n"
