@@ -43,6 +43,7 @@ def add_options(
     parser: ArgumentParser, options: type, positional: Sequence[str] = (), short: Mapping[str, str] | None = None
 ) -> None:
     """Add a flat option `--field-name` per dataclass field; booleans become `--field` and `--no-field`.
+    One that may be None tells these two from neither.
 
     `short` gives fields a letter as well: {"output": "o"} is `-o`.
     """
@@ -55,7 +56,7 @@ def add_options(
         settings: dict[str, Any] = {"help": help_texts.get(item.name, ""), "default": default}
         if item.name in positional:
             parser.add_argument(item.name, type=types[item.name], help=settings["help"])
-        elif types[item.name] is bool:
+        elif types[item.name] in (bool, bool | None):
             parser.add_argument(flag, action=ActionYesNo(no_prefix="no-"), **settings)
         else:
             flags = [f"-{short[item.name]}", flag] if short and item.name in short else [flag]

@@ -56,6 +56,15 @@ def test_what_is_not_given_stays() -> None:
     assert (merged.cache_only, merged.cache_resize_images) == (False, False)
 
 
+def test_the_command_line_goes_before_the_config(given: list[str], tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("data:\n  cache_encrypt: true\n  cache_resize_images: false\n  cache_sync: true\n")
+    done = run_yolo("cache-create", "--config", config, *given, "--no-encrypt", "--resize", "--no-sync")
+    assert done.returncode == 0, done.stderr
+    cache = open_cache(tmp_path / ".yolo_cache_64x64_f1.0", None)
+    assert (cache.header.encrypted, cache.spec.size) == (False, (64, 64))
+
+
 def test_wrong_input(given: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("YOLO_ENCRYPTION_KEY", raising=False)
     assert_user_error(run_yolo("cache-create", *given, "--encrypt"), "there is no key")

@@ -19,8 +19,7 @@ def box_iou(
     Pairwise values come from `box_iou(a[:, None], b[None])`. Computed in float32 at least, because areas in pixels
     exceed what half precision holds.
 
-    GIoU: Rezatofighi et al., arXiv 1902.09630. DIoU and CIoU: Zheng et al., arXiv 1911.08287. SIoU: Gevorgyan,
-    arXiv 2205.12740. MPDIoU: Ma and Xu, arXiv 2307.07662.
+    GIoU: arXiv 1902.09630. DIoU and CIoU: arXiv 1911.08287. SIoU: arXiv 2205.12740. MPDIoU: arXiv 2307.07662.
 
     Args:
         a: boxes xyxy `[..., 4]`, x2 >= x1 and y2 >= y1.
@@ -72,14 +71,19 @@ def box_iou(
     if kind == "diou":
         return diou
 
-    angle = torch.atan(aw / ah.clamp(min=eps)) - torch.atan(bw / bh.clamp(min=eps))
-    aspect = angle.square() * (4 / math.pi**2)
-    with torch.no_grad():  # the paper's trade-off weight is a constant to the gradient
-        weight = aspect / (1 - iou + aspect).clamp(min=eps)
-    return diou - weight * aspect
+    return diou - _ciou_cost(iou, (aw, ah), (bw, bh), eps)
 
 
 Pair = tuple[Tensor, Tensor]
+
+
+def _ciou_cost(iou: Tensor, a: Pair, b: Pair, eps: float) -> Tensor:
+    """CIoU's weighted cost of differing aspect ratios, from width and height of the boxes."""
+    angle = torch.atan(a[0] / a[1].clamp(min=eps)) - torch.atan(b[0] / b[1].clamp(min=eps))
+    aspect = angle.square() * (4 / math.pi**2)
+    with torch.no_grad():  # the paper's trade-off weight is a constant to the gradient
+        weight = aspect / (1 - iou + aspect).clamp(min=eps)
+    return weight * aspect
 
 
 def _siou_cost(shift: Pair, hull: Pair, a: Pair, b: Pair, eps: float) -> Tensor:

@@ -16,9 +16,9 @@ from yolo.errors import require_ranges
 class CacheCreateOptions:
     """Build the image cache of a dataset. What is not given comes from the config."""
 
-    resize: bool = True
+    resize: bool | None = None
     """Shrink images that are larger than the network's input."""
-    encrypt: bool = False
+    encrypt: bool | None = None
     """Encrypt the cache; the key is in YOLO_ENCRYPTION_KEY or data.encryption_key."""
     cache_format: Literal["jpeg", "raw"] | None = None
     """jpeg, small, or raw, lossless and faster to read."""
@@ -28,7 +28,7 @@ class CacheCreateOptions:
     """Threads; one per core when left out."""
     split: Literal["train", "val", "both"] = "both"
     """What the cache holds; training needs both."""
-    sync: bool = False
+    sync: bool | None = None
     """Wait for the disk at each step, not only at the end."""
     output_dir: Path | None = None
     """Folder that gets the cache (data.cache_dir)."""
@@ -64,9 +64,9 @@ def data_options(options: CacheCreateOptions, given: DataOptions) -> DataOptions
         "jpeg_quality": options.jpeg_quality,
         "cache_workers": options.workers,
         "cache_dir": str(options.output_dir) if options.output_dir else None,
-        "cache_resize_images": None if options.resize else False,
-        "cache_encrypt": options.encrypt or None,
-        "cache_sync": options.sync or None,
+        "cache_resize_images": options.resize,
+        "cache_encrypt": options.encrypt,
+        "cache_sync": options.sync,
     }
     given = replace(given, cache_only=False, cache_images="disk")
     return replace(given, **{name: value for name, value in changes.items() if value is not None})

@@ -37,7 +37,7 @@ def export(options: CacheExportOptions) -> None:
     """Check the cache, write the archive, print its size."""
     from yolo.data.cache.archive import describe, exportable_bytes, write_archive
     from yolo.data.cache.manifest import mebibytes
-    from yolo.data.cache.progress import progress
+    from yolo.progress import progress
 
     size = mebibytes(exportable_bytes(options.cache_dir))
     output, compression = choose_output(options)

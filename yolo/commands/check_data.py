@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,8 +76,9 @@ def check(surveys: Sequence[Survey], loader: ImageLoader) -> tuple[dict[str, Sta
     from yolo.data.check.statistics import measure
     from yolo.evaluation.coco import dataset_health
     from yolo.evaluation.evaluator import ground_truth
+    from yolo.progress import progress
 
-    with _progress(sum(len(survey.images) for survey in surveys)) as advance:
+    with progress("decoding", sum(len(survey.images) for survey in surveys), "images", errors=True) as advance:
         pictures = {survey.split: look_at(survey.images, loader, advance) for survey in surveys}
     findings = find(surveys, pictures)
     for survey in surveys:
@@ -86,19 +86,6 @@ def check(surveys: Sequence[Survey], loader: ImageLoader) -> tuple[dict[str, Sta
             entries = dataset_health(ground_truth(survey.images), survey.category_ids)
             findings += health_findings(survey, entries)
     return {survey.split: measure(survey) for survey in surveys}, findings
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """A bar on the terminal's error stream, so that JSON stays alone on the other; none where there is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
 
 
 def write_sheet(survey: Survey, loader: ImageLoader, target: Path) -> None:

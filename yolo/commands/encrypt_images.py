@@ -118,8 +118,7 @@ def _encrypt_all(cipher: ImageCipher, targets: dict[Path, Path], workers: int | 
     import time
     from concurrent.futures import ThreadPoolExecutor
 
-    from rich.console import Console
-    from rich.progress import track
+    from yolo.progress import progress
 
     def encrypt(path: Path) -> int:
         image = path.read_bytes()
@@ -130,11 +129,13 @@ def _encrypt_all(cipher: ImageCipher, targets: dict[Path, Path], workers: int | 
         return len(image)
 
     start = time.perf_counter()
-    console = Console(stderr=True)
+    size = 0
     pool = ThreadPoolExecutor(workers or os.cpu_count())
     try:
-        sizes = pool.map(encrypt, targets)
-        size = sum(track(sizes, "encrypting", len(targets), console=console, disable=not console.is_terminal))
+        with progress("encrypting", len(targets), "images", errors=True) as advance:
+            for count in pool.map(encrypt, targets):
+                size += count
+                advance()
     finally:
         pool.shutdown(cancel_futures=True)
     return size, time.perf_counter() - start

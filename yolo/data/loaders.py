@@ -80,7 +80,7 @@ class FastImageLoader(ImageLoader):
 
 
 class TurboJPEGLoader(ImageLoader):
-    """libjpeg-turbo by simplejpeg or PyTurboJPEG: OpenCV's pixels without its further copy of them.
+    """libjpeg-turbo by simplejpeg or PyTurboJPEG: the pixels that OpenCV delivers.
 
     Faster by a few percent on small images, by more than half on images of several megapixels (benchmarks/loaders.py).
     What is no usual JPEG (other formats, CMYK, turned by EXIF, truncated) is left to OpenCV.

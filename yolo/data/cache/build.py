@@ -18,7 +18,6 @@ import numpy as np
 
 from yolo.data.annotations import AnnotatedImage, AnnotatedSet
 from yolo.data.cache.header import DATA_FILE, HEADER_KEY, CacheHeader
-from yolo.data.cache.progress import progress
 from yolo.data.cache.seal import Seal
 from yolo.data.cache.spec import CacheSpec, stored_size
 from yolo.data.cache.tables import INDEX, SPEC, Index, image_key, pack_spec, pack_split, table_key
@@ -28,6 +27,7 @@ from yolo.data.options import Split
 from yolo.data.packing import relative_path
 from yolo.data.pixels import LoadedPixels
 from yolo.errors import UserError
+from yolo.progress import progress
 from yolo.whole_file import sync_folder
 
 _PAGE = 4096

@@ -14,10 +14,10 @@ from yolo.data.cache.archive_reader import ArchiveReader
 from yolo.data.cache.header import DATA_FILE, read_header
 from yolo.data.cache.lock import try_lock
 from yolo.data.cache.manifest import mebibytes
-from yolo.data.cache.progress import progress
 from yolo.data.cache.store import open_cache
 from yolo.data.keys import find_key
 from yolo.errors import UserError
+from yolo.progress import progress
 from yolo.whole_file import sync_folder
 
 _CACHE_FILES = {DATA_FILE, "lock.mdb"}

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from yolo.data.cache.progress import progress
 from yolo.data.cache.store import open_cache
 from yolo.data.cache.tables import image_key
 from yolo.data.keys import EncryptionKey
 from yolo.errors import UserError
+from yolo.progress import progress
 
 _EVERY = 16  # images between two signs of life
 

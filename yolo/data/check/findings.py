@@ -37,15 +37,19 @@ class Finding:
     """train, val, or "train, val" for what is between them."""
     kind: str
     severity: Severity
-    count: int
     places: list[str]
     """A sentence each."""
+
+    @property
+    def count(self) -> int:
+        """How often."""
+        return len(self.places)
 
 
 def finding(split: str, kind: str, places: Sequence[str], severity: Severity | None = None) -> Finding:
     """A finding with one sentence per fault; its severity is that of its kind unless given."""
     chosen: Severity = severity or ("warning" if kind in _WARNINGS else "error")
-    return Finding(split, kind, chosen, len(places), list(places))
+    return Finding(split, kind, chosen, list(places))
 
 
 def find(surveys: Sequence[Survey], pictures: Mapping[Split, Sequence[Picture]]) -> list[Finding]:

@@ -22,7 +22,7 @@ def as_json(
     """Everything that the tables show, with all classes and all places."""
     return {
         "splits": {split: asdict(numbers) for split, numbers in statistics.items()},
-        "findings": [asdict(entry) for entry in findings],
+        "findings": [{**asdict(entry), "count": entry.count} for entry in findings],
         "notes": list(notes),
         "passed": passed,
     }

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from yolo.data.cache import progress as module
-from yolo.data.cache.progress import progress
+from yolo import progress as module
+from yolo.progress import progress
 
 
 def test_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
