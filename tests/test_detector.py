@@ -47,7 +47,7 @@ def test_result(detector: Detector, picture: np.ndarray) -> None:
 
 
 def test_thresholds_come_from_the_checkpoint_unless_given(detector: Detector) -> None:
-    assert detector._nms(confidence=None, iou=0.3, max_detections=None) == NMSOptions(0.25, 0.3, 300)
+    assert detector.thresholds(iou=0.3) == NMSOptions(0.25, 0.3, 300)
 
 
 def test_deployed_network_has_no_training_parts(detector: Detector) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import TINY_FIT, Run, assert_user_error, run_yolo
 from tests.test_docs import NETWORK
 from yolo import Detector
-from yolo.commands.predict import list_images
+from yolo.commands.predict_sources import list_images
 from yolo.errors import UserError
 
 
