@@ -16,9 +16,9 @@ from yolo.boxes.nms import NMSOptions
 from yolo.data.encrypted_loader import EncryptedImageLoader
 from yolo.data.loaders import ImageLoader, load_image, pil_to_rgb
 from yolo.errors import UserError
-from yolo.inference import detect, lay_out, letterboxed
+from yolo.inference import detections, lay_out, letterboxed, to_network_input
 from yolo.models.checkpoint import ModelCard, load_model
-from yolo.models.detection_model import DetectionModel
+from yolo.models.detection_model import DetectionModel, Maps
 from yolo.size import as_size
 from yolo.tiling import Tiling, detect_tiled
 
@@ -110,6 +110,17 @@ class Picture:
     """File the image came from."""
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the network said of an image."""
+
+    picture: Picture
+    maps: Maps | None
+    """Raw maps of the main branch."""
+    rows: Tensor | None
+    """[K, 6] detections in its place, of an image seen through windows."""
+
+
 class Detector:
     """A trained detector: `Detector.load("best.ckpt")("image.jpg")`.
 
@@ -180,7 +191,7 @@ class Detector:
         """Detect in many images, one after the other, yielding each result as it is ready."""
         options = self.thresholds(confidence, iou, max_detections)
         for source in sources:
-            yield self.find(self.read(source), options)
+            yield self.finish(self.run(self.read(source), options), options)
 
     def thresholds(
         self, confidence: float | None = None, iou: float | None = None, max_detections: int | None = None
@@ -192,7 +203,7 @@ class Detector:
         return NMSOptions(chosen["conf_threshold"], chosen["iou_threshold"], int(chosen["max_detections"]))
 
     def read(self, source: Source) -> Picture:
-        """The first half of detecting, for threads of its own: load and letterbox one image, on the CPU."""
+        """The first step of detecting, for threads of its own: load and letterbox one image, on the CPU."""
         path = Path(source) if isinstance(source, str | Path) else None
         image = load_image(self.loader, path) if path is not None else _as_rgb(source)
         if self.tiling is not None and not self.tiling.covers(*image.shape[:2]):
@@ -200,18 +211,27 @@ class Detector:
         return Picture(image, letterboxed([image], self.image_size, self.card.letterbox), path)
 
     @torch.inference_mode()
-    def find(self, picture: Picture, options: NMSOptions) -> Detections:
-        """The second half: what the network finds in an image that `read` gave."""
-        image, mode = picture.image, self.card.letterbox
-        size = (image.shape[0], image.shape[1])
+    def run(self, picture: Picture, options: NMSOptions) -> Seen:
+        """The second step: the network alone; through windows, all that is to do."""
         if picture.boxed is not None:
-            (rows,) = detect(self.model, picture.boxed.to(self.device), [size], options, mode)
-        else:
-            assert self.tiling is not None
-            rows = detect_tiled(self.model, image, self.tiling, options, mode, self.image_size)
+            maps, *_ = self.model(to_network_input(picture.boxed.to(self.device)))
+            return Seen(picture, maps, None)
+        assert self.tiling is not None
+        mode = self.card.letterbox
+        rows = detect_tiled(self.model, picture.image, self.tiling, options, mode, self.image_size)
+        return Seen(picture, None, rows)
+
+    @torch.inference_mode()
+    def finish(self, seen: Seen, options: NMSOptions) -> Detections:
+        """The last step, for threads too: detections from what the network said."""
+        image = seen.picture.image
+        size, rows = (image.shape[0], image.shape[1]), seen.rows
+        if rows is None:
+            assert seen.maps is not None
+            (rows,) = detections(self.model, seen.maps, self.image_size, [size], options, self.card.letterbox)
         found = rows.cpu().numpy()
         classes = found[:, 5].astype(np.int64)
-        return Detections(found[:, :4], found[:, 4], classes, self.class_names, size, image, picture.path)
+        return Detections(found[:, :4], found[:, 4], classes, self.class_names, size, image, seen.picture.path)
 
 
 def _pick_device(device: str | torch.device | None) -> torch.device:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +19,12 @@ from yolo.commands.predict_video import Video, open_video, video_copy
 from yolo.errors import UserError
 from yolo.memory import MemorySettings, memory_at_fault
 from yolo.options import parse_options
-from yolo.pipeline import WriteBehind, read_ahead, sigterm_unwinds
+from yolo.pipeline import in_threads, sigterm_unwinds
 from yolo.progress import progress
 
 if TYPE_CHECKING:
     from yolo.boxes.nms import NMSOptions
-    from yolo.detector import Detector, Picture
+    from yolo.detector import Detections, Detector, Picture, Seen
 
 SHORT = {"checkpoint": "c", "source": "s", "output": "o"}
 LINES = 20
@@ -121,7 +121,7 @@ def load_detector(options: PredictOptions) -> Detector:
 def detect_images(
     detector: Detector, sources: Sequence[Source], thresholds: NMSOptions, outputs: Outputs, tally: Tally
 ) -> None:
-    """Detect in images while the next ones are read and the results of the last ones written."""
+    """Detect in images: the network runs in this thread, others read the next images and write the last results."""
 
     def read(source: Source) -> Picture | UserError:
         try:
@@ -129,19 +129,25 @@ def detect_images(
         except UserError as error:
             return error
 
+    def finish(source: Source, seen: Seen | UserError) -> Detections | UserError:
+        if isinstance(seen, UserError):
+            return seen
+        found = detector.finish(seen, thresholds)
+        outputs.write_image(found, source)
+        return found
+
     if not sources:
         return
     threads = min(4, os.cpu_count() or 1)
-    pictures = contextlib.closing(read_ahead(read, sources, threads, ahead=threads))
-    with _shown(sources) as advance, WriteBehind(threads, 2 * threads) as writers, pictures as ready:
-        for source, picture in zip(sources, ready, strict=True):
-            if isinstance(picture, UserError):
-                tally.fail(source, picture)
+    pictures = in_threads(read, sources, threads, ahead=threads)
+    seen = (p if isinstance(p, UserError) else detector.run(p, thresholds) for p in pictures)
+    results = in_threads(lambda pair: finish(*pair), zip(sources, seen, strict=True), threads, ahead=threads)
+    with _shown(sources) as advance, contextlib.closing(pictures), contextlib.closing(results):
+        for source, found in zip(sources, results, strict=True):
+            if isinstance(found, UserError):
+                tally.fail(source, found)
             else:
-                found = detector.find(picture, thresholds)
                 tally.add(source, found)
-                if outputs.any:
-                    writers.submit(outputs.write_image, found, source)
                 if len(sources) <= LINES:
                     print(f"{source.path}: {describe(Counter(found.names))}", flush=True)
             advance()
@@ -162,27 +168,29 @@ def detect_video(detector: Detector, source: Source, thresholds: NMSOptions, out
 def _detect_frames(
     detector: Detector, source: Source, video: Video, thresholds: NMSOptions, outputs: Outputs, tally: Tally
 ) -> int:
-    def read(_: int) -> Picture | None:
-        frame = video.read()
-        return None if frame is None else detector.read(frame)
-
-    count = 0
-    pictures = contextlib.closing(read_ahead(read, itertools.count(), threads=1, ahead=4))
     with contextlib.ExitStack() as stack:
         advance = stack.enter_context(progress(f"detecting in {source.path.name}", video.frames, "images"))
         add = stack.enter_context(video_copy(outputs.folder / source.drawn, video.rate)) if outputs.draw else None
-        writers = stack.enter_context(WriteBehind(1, 4))
-        for picture in stack.enter_context(pictures):
-            if picture is None:
-                break
-            found = detector.find(picture, thresholds)
-            tally.add(source, found, frame=count, seconds=round(count / video.rate, 3))
+
+        def read(_: int) -> Picture | None:
+            frame = video.read()
+            return None if frame is None else detector.read(frame)
+
+        def finish(pair: tuple[int, Seen]) -> Detections:
+            found = detector.finish(pair[1], thresholds)
             if add is not None:
-                writers.submit(lambda found, add: add(found.plot()), found, add)
-            writers.submit(outputs.write_beside, found, source.stem / f"{count:06d}")
-            count += 1
+                add(found.plot())
+            outputs.write_beside(found, source.stem / f"{pair[0]:06d}")
+            return found
+
+        pictures = stack.enter_context(contextlib.closing(in_threads(read, count(), threads=1, ahead=4)))
+        seen = (detector.run(picture, thresholds) for picture in iter(lambda: next(pictures), None))
+        results = stack.enter_context(contextlib.closing(in_threads(finish, enumerate(seen), threads=1, ahead=4)))
+        frame = -1
+        for frame, found in enumerate(results):
+            tally.add(source, found, frame=frame, seconds=round(frame / video.rate, 3))
             advance()
-    return count
+        return frame + 1
 
 
 def summarise(
