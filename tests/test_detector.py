@@ -123,7 +123,8 @@ def test_without_supervision(detector: Detector, picture: np.ndarray, monkeypatc
 
 def test_steps_are_the_whole(detector: Detector, picture: np.ndarray) -> None:
     options = detector.thresholds(0.001)
-    found = detector.finish(detector.run(detector.read(picture), options), options)
+    (seen,) = detector.run([detector.read(picture)], options)
+    found = detector.finish(seen, options)
     assert found.to_dicts() == detector(picture, confidence=0.001).to_dicts()
 
 
@@ -136,3 +137,15 @@ def test_windows(tiny_run: Run, picture: np.ndarray) -> None:
     assert tiled.image is not None
     assert (tiled.boxes >= 0).all()
     assert (tiled.boxes[:, 2:] <= (90, 40)).all()
+
+
+def test_images_at_once_are_as_images_alone(tiny_run: Run, picture: np.ndarray) -> None:
+    detector = Detector.load(tiny_run.best, device="cpu", tiling=Tiling(90))
+    options = detector.thresholds(0.001)
+    pictures = [picture, np.ascontiguousarray(picture[::-1]), np.tile(picture, (3, 2, 1)), picture[:, :50].copy()]
+    for image, seen in zip(pictures, detector.run([detector.read(p) for p in pictures], options), strict=True):
+        found, alone = detector.finish(seen, options), detector(image, confidence=0.001)
+        assert len(found) == len(alone) > 0
+        assert found.size == image.shape[:2]
+        np.testing.assert_allclose(found.scores, alone.scores, rtol=1e-3)
+        np.testing.assert_allclose(np.sort(found.boxes, 0), np.sort(alone.boxes, 0), atol=0.05)

@@ -191,7 +191,8 @@ class Detector:
         """Detect in many images, one after the other, yielding each result as it is ready."""
         options = self.thresholds(confidence, iou, max_detections)
         for source in sources:
-            yield self.finish(self.run(self.read(source), options), options)
+            (seen,) = self.run([self.read(source)], options)
+            yield self.finish(seen, options)
 
     def thresholds(
         self, confidence: float | None = None, iou: float | None = None, max_detections: int | None = None
@@ -211,15 +212,23 @@ class Detector:
         return Picture(image, letterboxed([image], self.image_size, self.card.letterbox), path)
 
     @torch.inference_mode()
-    def run(self, picture: Picture, options: NMSOptions) -> Seen:
-        """The second step: the network alone; through windows, all that is to do."""
-        if picture.boxed is not None:
-            maps, *_ = self.model(to_network_input(picture.boxed.to(self.device)))
-            return Seen(picture, maps, None)
-        assert self.tiling is not None
-        mode = self.card.letterbox
-        rows = detect_tiled(self.model, picture.image, self.tiling, options, mode, self.image_size)
-        return Seen(picture, None, rows)
+    def run(self, pictures: Sequence[Picture], options: NMSOptions) -> list[Seen]:
+        """The second step: the network, on all images at once; on those seen through windows, all that is to do."""
+        boxed = [picture.boxed for picture in pictures if picture.boxed is not None]
+        maps: Maps = []
+        if boxed:
+            maps, *_ = self.model(to_network_input(torch.cat(boxed).to(self.device)))
+        place = iter(range(len(boxed)))
+        seen = []
+        for picture in pictures:
+            if picture.boxed is not None:
+                index = next(place)
+                seen.append(Seen(picture, [level[index : index + 1] for level in maps], None))
+                continue
+            assert self.tiling is not None
+            mode, size = self.card.letterbox, self.image_size
+            seen.append(Seen(picture, None, detect_tiled(self.model, picture.image, self.tiling, options, mode, size)))
+        return seen
 
     @torch.inference_mode()
     def finish(self, seen: Seen, options: NMSOptions) -> Detections:

@@ -37,7 +37,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_folder(tiny_run: Run, images: Path, tmp_path: Path) -> None:
     done = run_yolo(
         "predict", "--checkpoint", tiny_run.best, "--source", images, "--conf", "0.001", "--iou", "0.65",
-        "--max-det", "9", "--save-json", "--output", tmp_path / "out",
+        "--max-det", "9", "--save-json", "--output", tmp_path / "out", "--batch-size", "1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
@@ -235,6 +235,11 @@ def test_output_that_is_a_file(tiny_run: Run, images: Path, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     done = run_yolo("predict", "--checkpoint", tiny_run.best, "--source", images, "--output", tmp_path / "file")
     assert_user_error(done, "file")
+
+
+def test_batch_size_out_of_range(tiny_run: Run, images: Path) -> None:
+    done = run_yolo("predict", "--checkpoint", tiny_run.best, "--source", images, "--batch-size", "0")
+    assert_user_error(done, "--batch-size is 0", "at least 1")
 
 
 def test_confidence_out_of_range(tiny_run: Run, images: Path) -> None:

@@ -7,16 +7,16 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolo.commands.predict_outputs import Outputs, Tally, describe
 from yolo.commands.predict_sources import Source, list_sources
 from yolo.commands.predict_video import Video, open_video, video_copy
-from yolo.errors import UserError
+from yolo.errors import UserError, require_ranges
 from yolo.memory import MemorySettings, memory_at_fault
 from yolo.options import parse_options
 from yolo.pipeline import in_threads, sigterm_unwinds
@@ -54,6 +54,8 @@ class PredictOptions:
     """Look at larger pictures through windows of this side in pixels, so that small objects are found."""
     overlap: float = 0.2
     """Part of a window of --tile that the next one shows too; objects up to that size are seen whole."""
+    batch_size: int = 4
+    """Images that go through the network together; their number changes results by rounding alone."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
     network: str | None = None
@@ -73,7 +75,12 @@ class PredictOptions:
 def main(arguments: Sequence[str]) -> None:
     """Run the command; status 1 when files could not be read."""
     options = parse_options(PredictOptions, "predict", arguments, short=SHORT)
-    settings = [f"--size ({options.size or 'that of the training'})", "--device=cpu"]
+    require_ranges(options, {"batch_size": (1, float("inf"))}, "--")
+    settings = [
+        f"--batch-size {options.batch_size}",
+        f"--size ({options.size or 'that of the training'})",
+        "--device=cpu",
+    ]
     with memory_at_fault(MemorySettings(settings)), sigterm_unwinds():
         tally = predict(options)
     if tally.failures:
@@ -89,10 +96,11 @@ def predict(options: PredictOptions) -> Tally:
     thresholds = detector.thresholds(options.conf, options.iou, options.max_det)
     options.output.mkdir(parents=True, exist_ok=True)
     tally, begun = Tally(options.save_json), time.monotonic()
-    detect_images(detector, [source for source in sources if not source.is_video], thresholds, outputs, tally)
+    job = Job(detector, thresholds, options.batch_size, outputs, tally)
+    detect_images(job, [source for source in sources if not source.is_video])
     for source in sources:
         if source.is_video:
-            detect_video(detector, source, thresholds, outputs, tally)
+            detect_video(job, source)
     if len(tally.failures) == len(sources):
         path, reason = next(iter(tally.failures.items()))
         others = f" (nor can any of the {len(sources) - 1} others)" if len(sources) > 1 else ""
@@ -118,77 +126,86 @@ def load_detector(options: PredictOptions) -> Detector:
     return detector
 
 
-def detect_images(
-    detector: Detector, sources: Sequence[Source], thresholds: NMSOptions, outputs: Outputs, tally: Tally
-) -> None:
+@dataclass(frozen=True)
+class Job:
+    """What is done to every image and frame."""
+
+    detector: Detector
+    thresholds: NMSOptions
+    batch_size: int
+    outputs: Outputs
+    tally: Tally
+
+
+def detect_images(job: Job, sources: Sequence[Source]) -> None:
     """Detect in images: the network runs in this thread, others read the next images and write the last results."""
 
     def read(source: Source) -> Picture | UserError:
         try:
-            return detector.read(source.path)
+            return job.detector.read(source.path)
         except UserError as error:
             return error
 
     def finish(source: Source, seen: Seen | UserError) -> Detections | UserError:
         if isinstance(seen, UserError):
             return seen
-        found = detector.finish(seen, thresholds)
-        outputs.write_image(found, source)
+        found = job.detector.finish(seen, job.thresholds)
+        job.outputs.write_image(found, source)
         return found
 
     if not sources:
         return
     threads = min(4, os.cpu_count() or 1)
-    pictures = in_threads(read, sources, threads, ahead=threads)
-    seen = (p if isinstance(p, UserError) else detector.run(p, thresholds) for p in pictures)
-    results = in_threads(lambda pair: finish(*pair), zip(sources, seen, strict=True), threads, ahead=threads)
+    ahead = max(threads, job.batch_size)
+    pictures = in_threads(read, sources, threads, ahead)
+    seen = zip(sources, _run(job, pictures), strict=True)
+    results = in_threads(lambda pair: finish(*pair), seen, threads, ahead)
     with _shown(sources) as advance, contextlib.closing(pictures), contextlib.closing(results):
         for source, found in zip(sources, results, strict=True):
             if isinstance(found, UserError):
-                tally.fail(source, found)
+                job.tally.fail(source, found)
             else:
-                tally.add(source, found)
+                job.tally.add(source, found)
                 if len(sources) <= LINES:
                     print(f"{source.path}: {describe(Counter(found.names))}", flush=True)
             advance()
 
 
-def detect_video(detector: Detector, source: Source, thresholds: NMSOptions, outputs: Outputs, tally: Tally) -> None:
+def detect_video(job: Job, source: Source) -> None:
     """Detect in all frames of a video, and write the annotated copy."""
     try:
         with open_video(source.path) as video:
-            frames = _detect_frames(detector, source, video, thresholds, outputs, tally)
-            video.require_whole(frames)
+            video.require_whole(_detect_frames(job, source, video))
     except UserError as error:
         if not str(error).startswith(f"{source.path}: "):
             raise  # about what was to be written
-        tally.fail(source, error)
+        job.tally.fail(source, error)
 
 
-def _detect_frames(
-    detector: Detector, source: Source, video: Video, thresholds: NMSOptions, outputs: Outputs, tally: Tally
-) -> int:
+def _detect_frames(job: Job, source: Source, video: Video) -> int:
+    outputs = job.outputs
     with contextlib.ExitStack() as stack:
         advance = stack.enter_context(progress(f"detecting in {source.path.name}", video.frames, "images"))
         add = stack.enter_context(video_copy(outputs.folder / source.drawn, video.rate)) if outputs.draw else None
 
         def read(_: int) -> Picture | None:
             frame = video.read()
-            return None if frame is None else detector.read(frame)
+            return None if frame is None else job.detector.read(frame)
 
-        def finish(pair: tuple[int, Seen]) -> Detections:
-            found = detector.finish(pair[1], thresholds)
+        def finish(pair: tuple[int, Seen | UserError]) -> Detections:
+            assert not isinstance(pair[1], UserError)
+            found = job.detector.finish(pair[1], job.thresholds)
             if add is not None:
                 add(found.plot())
             outputs.write_beside(found, source.stem / f"{pair[0]:06d}")
             return found
 
-        pictures = stack.enter_context(contextlib.closing(in_threads(read, count(), threads=1, ahead=4)))
-        seen = (detector.run(picture, thresholds) for picture in iter(lambda: next(pictures), None))
-        results = stack.enter_context(contextlib.closing(in_threads(finish, enumerate(seen), threads=1, ahead=4)))
+        pictures = stack.enter_context(contextlib.closing(in_threads(read, count(), 1, job.batch_size)))
+        seen = _run(job, takewhile(lambda picture: picture is not None, pictures))
+        results = stack.enter_context(contextlib.closing(in_threads(finish, enumerate(seen), 1, job.batch_size)))
         frame = -1
         for frame, found in enumerate(results):
-            tally.add(source, found, frame=frame, seconds=round(frame / video.rate, 3))
+            job.tally.add(source, found, frame=frame, seconds=round(frame / video.rate, 3))
             advance()
         return frame + 1
 
@@ -208,6 +225,17 @@ def summarise(
         print(f"{len(tally.failures):,} of {len(sources):,} files could not be read:", file=sys.stderr)
         for path, reason in tally.failures.items():
             print(f"  {path}: {reason}", file=sys.stderr)
+
+
+def _run(job: Job, pictures: Iterable[Picture | UserError | None]) -> Iterator[Seen | UserError]:
+    """The network, on as many pictures at once as the job says; errors keep their places among the results."""
+    pictures = iter(pictures)
+    while group := list(islice(pictures, job.batch_size)):
+        seen = iter(
+            job.detector.run([p for p in group if not isinstance(p, UserError) and p is not None], job.thresholds)
+        )
+        for picture in group:
+            yield picture if isinstance(picture, UserError) else next(seen)
 
 
 def _shown(sources: Sequence[Source]) -> contextlib.AbstractContextManager[Callable[[], None]]:
