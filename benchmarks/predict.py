@@ -22,7 +22,6 @@ from yolo.commands.predict_sources import Source, list_sources
 from yolo.detector import Detector
 from yolo.inference import to_network_input
 
-
 CHUNK = 40
 """Images of one turn."""
 

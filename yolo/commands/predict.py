@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parse_options(PredictOptions, "predict", arguments, short=SHORT)
     require_ranges(options, {"batch_size": (1, float("inf"))}, "--")
     settings = [
-        f"--batch-size {options.batch_size}",
+        f"--batch-size ({options.batch_size})",
         f"--size ({options.size or 'that of the training'})",
         "--device=cpu",
     ]
