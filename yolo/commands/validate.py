@@ -6,7 +6,7 @@ from argparse import ArgumentParser as PlainParser
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from yolo.commands.data_config import add_data_options, parse_with_data
 from yolo.data.loaders import ImageLoader
@@ -14,6 +14,9 @@ from yolo.data.options import DataOptions
 from yolo.errors import UserError
 from yolo.models.checkpoint import CARD_KEY, allow_network, read_checkpoint
 from yolo.options import add_options, make_parser
+
+if TYPE_CHECKING:
+    from yolo.evaluation.evaluator import Metrics
 
 DEVICES = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 
@@ -87,7 +90,12 @@ def parse(arguments: Sequence[str]) -> tuple[ValidateOptions, DataOptions, Image
 
 
 def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | None = None) -> dict[str, float]:
-    """Metrics of the checkpoint on the validation split."""
+    """Metrics of the checkpoint on the validation split, by name."""
+    return measure(options, data, loader).as_dict()
+
+
+def measure(options: ValidateOptions, data: DataOptions, loader: ImageLoader | None = None) -> Metrics:
+    """The evaluation of the checkpoint on the validation split."""
     from lightning.pytorch import Trainer
 
     from yolo.data.datamodule import YOLODataModule
@@ -131,4 +139,4 @@ def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | 
     with ending_together(trainer, memory), memory_at_fault(memory):
         trainer.validate(module, datamodule=datamodule, verbose=False)
     assert module.metrics is not None
-    return module.metrics.as_dict()
+    return module.metrics

@@ -169,3 +169,43 @@ def _check_image_ids(ground_truth: GroundTruth, detections: Detections) -> None:
     unknown = np.setdiff1d(detections.image_ids, unique)
     if len(unknown):
         raise ValueError(f"detections name image id {unknown[0]}, which is not among the {len(ids)} evaluated images")
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """COCO's verdict on every detection at each of its ten IoU thresholds, for objects of one range of areas."""
+
+    of_detections: NDArray[np.int8]
+    """[10, N]: 1 true positive, 0 false positive, -1 ignored."""
+    counted: NDArray[np.bool_]
+    """[M], the annotations that count: no crowd, area in the range."""
+
+
+AREA_RANGES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""Bounds in square pixels, both inside, as COCO has them."""
+
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+
+
+def verdicts(evaluation: CocoEvaluation, area: str = "all") -> Verdicts:
+    """What AP and AR are made of, so that they can be had for any choice of images without matching again.
+
+    Args:
+        evaluation: what was evaluated.
+        area: a key of AREA_RANGES.
+    """
+    low, high = AREA_RANGES[area]
+    done = evaluation._eval
+    if area != "all":
+        done = hotcoco.COCOeval(done.coco_gt, done.coco_dt, "bbox")
+        # Diagnostics are those of the first range.
+        done.params.areaRng, done.params.areaRngLbl = [[low, high]], ["all"]
+        done.evaluate()
+    table = np.full((len(IOU_THRESHOLDS), len(evaluation.detections.scores)), -1, np.int8)
+    for row, threshold in zip(table, IOU_THRESHOLDS, strict=True):
+        # No detection scores 2: the list of likely label errors, which is not needed here, stays empty.
+        status: dict[int, str] = done.image_diagnostics(iou_thr=float(threshold), score_thr=2.0)["dt_status"]
+        places = np.fromiter(status.keys(), np.int64, len(status)) - 1
+        row[places] = np.fromiter((value == "tp" for value in status.values()), np.int8, len(status))
+    truth = evaluation.ground_truth
+    return Verdicts(table, ~truth.crowd & (truth.areas >= low) & (truth.areas <= high))
