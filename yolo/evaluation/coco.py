@@ -12,6 +12,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import hotcoco
 import numpy as np
@@ -21,6 +22,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 SUMMARY_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+TIDE_KINDS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,11 @@ class CocoEvaluation:
         _check_image_ids(ground_truth, detections)
         self.ground_truth = ground_truth
         self.detections = detections
+        self.category_ids = tuple(category_ids)
         ids = np.asarray(category_ids, np.int64)
-        truth = _truth(ground_truth, ids)
+        self._truth = _truth(ground_truth, ids)
         # [N, 7] rows become detections with the ids 1..N, so that matches can be read back by row.
-        rows = np.column_stack(
+        self._rows = np.column_stack(
             [
                 detections.image_ids,
                 _xyxy_to_corner_size(detections.boxes),
@@ -82,7 +85,7 @@ class CocoEvaluation:
                 ids[detections.classes],
             ]
         ).astype(np.float64)
-        self._eval = hotcoco.COCOeval(truth, truth.load_res(rows), "bbox")
+        self._eval = hotcoco.COCOeval(self._truth, self._truth.load_res(self._rows), "bbox")
         with contextlib.redirect_stdout(io.StringIO()):  # summarize() prints its table
             self._eval.evaluate()
             self._eval.accumulate()
@@ -97,11 +100,18 @@ class CocoEvaluation:
     @cached_property
     def class_ap(self) -> Floats:
         """AP50-95 of every class [C]; NaN for a class without ground truth."""
+        return self._class_average(slice(None))
+
+    @cached_property
+    def class_ap50(self) -> Floats:
+        """AP50 of every class [C]; NaN for a class without ground truth."""
+        return self._class_average(slice(0, 1))
+
+    def _class_average(self, ious: slice) -> Floats:
+        """Mean precision of every class [C] over some of the ten IoU thresholds, at all areas and 100 detections."""
         accumulated = self._eval.eval
         assert accumulated is not None
-        mean = accumulated["precision"][:, :, :, 0, -1].mean(
-            axis=(0, 1)
-        )  # [10 IoUs, 101 recalls, C], all areas, 100 dets
+        mean = accumulated["precision"][ious, :, :, 0, -1].mean(axis=(0, 1))  # of [IoUs, 101 recalls, C]
         return np.where(mean < 0, np.nan, mean)
 
     @cached_property
@@ -117,11 +127,50 @@ class CocoEvaluation:
         Ignored are matches with crowds and detections past the hundredth of their image and class. A verdict depends on
         higher-scored detections only, so thresholding the scores afterwards gives the verdicts at that threshold.
         """
-        status: dict[int, str] = self._eval.image_diagnostics(iou_thr=0.5, score_thr=0.0)["dt_status"]
+        status: dict[int, str] = self._diagnostics["dt_status"]
         verdict = np.full(len(self.detections.scores), -1, np.int64)
         rows = np.fromiter(status.keys(), np.int64, len(status)) - 1
         verdict[rows] = np.fromiter((value == "tp" for value in status.values()), np.int64, len(status))
         return verdict
+
+    @cached_property
+    def matched(self) -> Ints:
+        """The annotation (row of the ground truth) that each true positive [N] found; -1 for every other detection."""
+        partner: dict[int, int] = self._diagnostics["dt_match"]
+        found = np.full(len(self.detections.scores), -1, np.int64)
+        found[np.fromiter(partner.keys(), np.int64, len(partner)) - 1] = (
+            np.fromiter(partner.values(), np.int64, len(partner)) - 1
+        )
+        return np.where(self.matches == 1, found, -1)
+
+    def confusion(self, confidence: float) -> Ints:
+        """Objects and detections that score at least `confidence`, paired at IoU 0.5 whatever their classes.
+
+        Detections go from the best score down, each to the free object it overlaps most. What COCO ignores (crowds and
+        what lies on them) is left out.
+
+        Returns:
+            [C + 1, C + 1], rows the true class and columns the detected one. The last column counts objects without a
+            detection, the last row detections without an object.
+        """
+        kept = (self.detections.scores >= confidence) & (self.matches >= 0)
+        found = self._truth.load_res(self._rows[kept])
+        evaluation = hotcoco.COCOeval(self._truth, found, "bbox")
+        return evaluation.confusion_matrix(iou_thr=0.5)["matrix"].astype(np.int64)
+
+    def tide(self) -> dict[str, float]:
+        """AP50 that each kind of error costs (TIDE, Bolya et al. 2020): the gain were all of its kind mended.
+
+        Cls (wrong class), Loc (badly placed), Both, Dupe (second detection of an object), Bkg (nothing there), Miss
+        (object without a detection).
+        """
+        gains = self._eval.tide_errors()["delta_ap"]
+        return {kind: float(gains[kind]) for kind in TIDE_KINDS}
+
+    @cached_property
+    def _diagnostics(self) -> dict[str, Any]:
+        """hotcoco's matches at IoU 0.5; no score reaches the threshold of its list of doubtful labels."""
+        return self._eval.image_diagnostics(iou_thr=0.5, score_thr=2.0)
 
 
 def dataset_health(ground_truth: GroundTruth, category_ids: Sequence[int]) -> list[tuple[str, Ints, str]]:

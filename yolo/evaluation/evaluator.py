@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from torch import Tensor
 
 from yolo.data.annotations import AnnotatedImage
+from yolo.evaluation.analysis import Analysis, analyse
 from yolo.evaluation.coco import CocoEvaluation, Detections, GroundTruth
 from yolo.evaluation.operating_point import OperatingPoint, operating_point
 from yolo.ranks import gather_objects
@@ -21,7 +23,21 @@ class Metrics:
     """The numbers of one evaluation."""
 
     evaluation: CocoEvaluation
-    point: OperatingPoint
+    records: tuple[AnnotatedImage, ...]
+    """The evaluated images, in the order of the evaluation."""
+    class_names: tuple[str, ...]
+    confidence: float
+    """Operating confidence."""
+
+    @cached_property
+    def point(self) -> OperatingPoint:
+        """Precision, recall and F1 at the operating confidence."""
+        return operating_point(self.evaluation, self.confidence)
+
+    @cached_property
+    def analysis(self) -> Analysis:
+        """Everything that dashboard, plots and reports show."""
+        return analyse(self.evaluation, self.class_names, self.confidence)
 
     def as_dict(self) -> dict[str, float]:
         """Flat names and values as they are logged; -1 where the ground truth does not define one."""
@@ -35,11 +51,15 @@ class Evaluator:
 
     Args:
         category_ids: COCO category id of every class.
+        class_names: name of every class; numbers when None.
         confidence: threshold of precision, recall and F1.
     """
 
-    def __init__(self, category_ids: Sequence[int], confidence: float = 0.25) -> None:
+    def __init__(
+        self, category_ids: Sequence[int], class_names: Sequence[str] | None = None, confidence: float = 0.25
+    ) -> None:
         self.category_ids = tuple(category_ids)
+        self.class_names = tuple(class_names or map(str, range(len(self.category_ids))))
         self.confidence = confidence
         self._records: list[AnnotatedImage] = []
         self._detections: list[np.ndarray] = []
@@ -61,7 +81,7 @@ class Evaluator:
         if not records:
             raise ValueError("nothing to evaluate: no image was collected")
         evaluation = CocoEvaluation(ground_truth(records), _columns(records, detections), self.category_ids)
-        return Metrics(evaluation, operating_point(evaluation, self.confidence))
+        return Metrics(evaluation, tuple(records), self.class_names, self.confidence)
 
 
 def _gather(

@@ -61,15 +61,19 @@ def confidence_curves(evaluation: CocoEvaluation, thresholds: ArrayLike) -> Conf
     )
 
 
-def operating_point(evaluation: CocoEvaluation, confidence: float) -> OperatingPoint:
-    """Precision, recall and F1 of detections scoring at least `confidence`.
+def mean_point(curves: ConfidenceCurves, column: int) -> OperatingPoint:
+    """The classes' mean at one of the curves' thresholds.
 
     Each class in the ground truth counts once; a class that was never detected has precision 0. F1 is the mean of the
     classes' F1 values. All three are 0 when there is no ground truth.
     """
-    curves = confidence_curves(evaluation, [confidence])
+    confidence = float(curves.thresholds[column])
     if not len(curves.classes):
         return OperatingPoint(confidence, 0.0, 0.0, 0.0)
-    return OperatingPoint(
-        confidence, float(curves.precision.mean()), float(curves.recall.mean()), float(curves.f1.mean())
-    )
+    means = (float(values[:, column].mean()) for values in (curves.precision, curves.recall, curves.f1))
+    return OperatingPoint(confidence, *means)
+
+
+def operating_point(evaluation: CocoEvaluation, confidence: float) -> OperatingPoint:
+    """Precision, recall and F1 of detections scoring at least `confidence`."""
+    return mean_point(confidence_curves(evaluation, [confidence]), 0)

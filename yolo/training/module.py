@@ -204,7 +204,7 @@ class YOLOModule(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Start an empty evaluation."""
         assert self.card is not None
-        self._evaluator = Evaluator(self.card.category_ids, self.options.conf_prod)
+        self._evaluator = Evaluator(self.card.category_ids, self.card.class_names, self.options.conf_prod)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Detect and hand the detections, in original pixels, to the evaluator."""
