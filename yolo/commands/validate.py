@@ -79,14 +79,18 @@ def parse(arguments: Sequence[str]) -> tuple[ValidateOptions, DataOptions, Image
     early = PlainParser(add_help=False, allow_abbrev=False)
     early.add_argument("--checkpoint")
     known, _ = early.parse_known_args(arguments)
-    stored: dict[str, Any] = {}
-    if known.checkpoint:
-        stored = read_checkpoint(known.checkpoint)[CARD_KEY]["config"]["data"]
-        given = {item.partition("=")[0] for item in arguments}
-        if given & {"--config", "-c", "--data.root", "--data.format"}:  # another dataset: these mean nothing in it
-            stored = {name: value for name, value in stored.items() if name not in SPLIT_OPTIONS}
+    stored = stored_data(known.checkpoint, arguments) if known.checkpoint else {}
     parsed, data, loader, _ = parse_with_data(parser, arguments, stored)
     return ValidateOptions(**parsed), data, loader
+
+
+def stored_data(checkpoint: str | Path, arguments: Sequence[str]) -> dict[str, Any]:
+    """The data section of the run that wrote a checkpoint, as far as it means something with these arguments."""
+    stored: dict[str, Any] = read_checkpoint(checkpoint)[CARD_KEY]["config"]["data"]
+    given = {item.partition("=")[0] for item in arguments}
+    if given & {"--config", "-c", "--data.root", "--data.format"}:  # another dataset: these mean nothing in it
+        stored = {name: value for name, value in stored.items() if name not in SPLIT_OPTIONS}
+    return stored
 
 
 def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | None = None) -> dict[str, float]:
