@@ -129,8 +129,8 @@ def require_same_images(a: GroundTruth, b: GroundTruth) -> None:
     """UserError when two evaluations are not of the same images with the same annotations."""
     if [image["id"] for image in a.images] != [image["id"] for image in b.images]:
         raise UserError(
-            f"A was measured on {len(a.images)} images, B on {len(b.images)} that are not the same: only the same images "
-            "compare"
+            f"A was measured on {len(a.images)} images and B on {len(b.images)}, and they are not the same images: "
+            "nothing to compare"
         )
     columns = ("image_ids", "classes", "boxes", "areas", "crowd")
     if not all(np.array_equal(getattr(a, name), getattr(b, name)) for name in columns):
