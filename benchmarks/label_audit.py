@@ -2,10 +2,11 @@
 
     python benchmarks/label_audit.py CHECKPOINT DATASET [--images images/val] [--share 0.1] [--seeds 5]
 
-DATASET is in YOLO format and none that the checkpoint was trained on. A tenth of the labels is made wrong, in equal parts by
-another class, by leaving it out, by drawing it twice, by moving it by 0.5 to 0.75 of its side, and by adding one somewhere.
-Prints for each kind how many were planted, the precision among as many of the surest findings, and how many of the planted
-ones were found at all; means over seeds. What was wrong in the dataset before counts against the precision.
+DATASET is in YOLO format and none that the checkpoint was trained on. A tenth of the labels is made wrong, in equal
+parts by another class, by leaving it out, by drawing it twice, by moving it by 0.5 to 0.75 of its side, and by adding
+one somewhere. Prints for each kind how many were planted, the precision among as many of the surest findings, and how
+many of the planted ones were found at all; means over seeds. What was wrong in the dataset before counts against the
+precision.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class Score:
 
 
 def score(
-    findings: Sequence[LabelFinding], planted: Sequence[Planted], before: Sequence[LabelFinding]
+    findings: Sequence[LabelFinding], planted: Sequence[Planted], before: Sequence[LabelFinding] = ()
 ) -> dict[Kind, Score]:
     """Kind -> Score. `before` are the findings in the labels without planted errors."""
     result = {}

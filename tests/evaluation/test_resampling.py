@@ -5,7 +5,7 @@ import numpy as np
 
 from tests.evaluation.test_coco import random_case
 from yolo.evaluation.coco import CocoEvaluation, Detections, GroundTruth
-from yolo.evaluation.resampling import Resampled, draw_weights
+from yolo.evaluation.resampling import Resampled, _recalls_reached, draw_weights
 
 IDS = [1, 3, 7, 90]
 
@@ -85,3 +85,10 @@ def test_hotcoco_counts_a_repeated_image_once() -> None:
     weights = draw_weights(number, 2000, 0)
     ours = (Resampled(b).averages(weights).ap() - Resampled(a).averages(weights).ap()).std()
     assert 0.65 < theirs / ours < 0.85  # sqrt(1 / 0.632 - 1) = 0.76
+
+
+def test_recalls_reached_is_searchsorted() -> None:
+    tens = [tp / count for count in range(1, 300) for tp in range(count + 1)]
+    values = np.concatenate([np.linspace(0, 1, 101), tens, np.nextafter(np.linspace(0, 1, 101)[1:], 0)])
+    expected = np.searchsorted(np.linspace(0, 1, 101), values, side="right")
+    np.testing.assert_array_equal(_recalls_reached(values), expected)

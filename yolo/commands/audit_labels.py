@@ -91,11 +91,12 @@ def validated_as(data: DataOptions, split: Split) -> DataOptions:
     from yolo.data.formats.yolo import find_location, read_config
     from yolo.data.source import coco_places
 
+    if data.cache_only:
+        raise UserError("audit-labels reads the labels of the dataset, data.cache_only keeps to the cache")
     if split == "val":
         return data
-    if data.format == "shapes" or data.cache_only:
-        what = "the embedded dataset" if data.format == "shapes" else "data.cache_only"
-        raise UserError(f"--split=train audits labels in files, {what} has none")
+    if data.format == "shapes":
+        raise UserError("--split=train audits labels in files, the embedded dataset has none")
     places = data.places("train")
     if data.format == "yolo":
         root = Path(data.root)
@@ -104,8 +105,8 @@ def validated_as(data: DataOptions, split: Split) -> DataOptions:
         images, annotations = coco_places(data, "train")
     return replace(
         data,
-        val_images=str(images.resolve()),
-        val_ann=str(annotations.resolve()) if annotations else None,
+        val_images=str(images.absolute()),
+        val_ann=str(annotations.absolute()) if annotations else None,
         val_labels=data.train_labels,
         val_split=data.train_split,
         cache_images="none",  # which knows these images as the other split

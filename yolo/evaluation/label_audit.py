@@ -102,11 +102,10 @@ def audit(evaluation: CocoEvaluation, least: float = 0.3) -> list[LabelFinding]:
     """
     found: list[LabelFinding] = []
     for scene in _scenes(evaluation):
-        misplaced = list(_misplaced(scene))
-        doubted = {entry.label for entry in misplaced}
-        duplicates = list(_duplicates(scene))
-        doubted |= {entry.label for entry in duplicates}
-        found += [*_wrong_class(scene), *_missing(scene), *duplicates, *misplaced]
+        moved = dict(_misplaced(scene))
+        misplaced, duplicates = list(moved.values()), list(_duplicates(scene))
+        found += [*_wrong_class(scene), *_missing(scene, set(moved)), *duplicates, *misplaced]
+        doubted = {entry.label for entry in (*misplaced, *duplicates)}
         found += [entry for entry in _spurious(scene) if entry.label not in doubted]
     kept = [entry for entry in found if entry.certainty >= least]
     return sorted(kept, key=lambda entry: -entry.certainty)
@@ -195,21 +194,25 @@ def _wrong_class(scene: _Scene) -> Iterator[LabelFinding]:
         yield _of_label(scene, "wrong-class", scene.scores[detection] - rival, label, detection, iou)
 
 
-def _misplaced(scene: _Scene) -> Iterator[LabelFinding]:
-    """Labels that no detection of their class matches, with one beside them."""
+def _misplaced(scene: _Scene) -> Iterator[tuple[int, LabelFinding]]:
+    """Labels that no detection of their class matches, with one beside them; and that detection."""
     seen: set[int] = set()
     for detection, label, iou in _nearest(scene):
         same = scene.found_classes[detection] == scene.classes[label]
-        if same and NEAR_IOU <= iou < MATCH_IOU and label not in seen:
+        unseen = scene.support[label] < UNSEEN_SCORE and label not in seen
+        if same and NEAR_IOU <= iou < MATCH_IOU and unseen:
             seen.add(label)
-            yield _of_label(scene, "misplaced", scene.scores[detection] - scene.support[label], label, detection, iou)
+            certainty = scene.scores[detection] - scene.support[label]
+            yield detection, _of_label(scene, "misplaced", certainty, label, detection, iou)
 
 
-def _missing(scene: _Scene) -> Iterator[LabelFinding]:
-    """Detections where no label is; of several on one object the surest."""
+def _missing(scene: _Scene, explained: set[int]) -> Iterator[LabelFinding]:
+    """Detections where no label is, but those explained otherwise; of several on one object the surest."""
     reported: list[int] = []
     largest = scene.overlap.max(axis=1, initial=0.0)
     for detection in np.flatnonzero(scene.free & (largest < MISSING_IOU)).tolist():
+        if detection in explained:
+            continue
         box = scene.found_boxes[detection]
         if reported and box_iou(box[None], scene.found_boxes[reported]).max() >= MATCH_IOU:
             continue

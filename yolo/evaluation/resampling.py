@@ -18,7 +18,7 @@ from yolo.evaluation.coco import IOU_THRESHOLDS, CocoEvaluation, verdicts
 Floats = NDArray[np.float64]
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
-_CHUNK = 4_000_000
+_CHUNK = 8_000_000
 """Numbers in one array of weights by detections: 32 MB."""
 
 
@@ -84,42 +84,56 @@ class Resampled:
         """Of S samples, `weights` [S, I] of the images in the order of the ground truth."""
         shape = (len(weights), len(self._classes), len(IOU_THRESHOLDS))
         result = Averages(np.full(shape, np.nan), np.full(shape, np.nan))
+        # A row per image, so that sums over detections run along whole rows; float32 counts exactly up to 2^24.
+        by_image = np.ascontiguousarray(weights.T, np.float32)
         for number, columns in enumerate(self._classes):
             if not columns.objects.any():
                 continue
             step = max(_CHUNK // max(len(columns.images), 1), 1)
             for start in range(0, len(weights), step):
                 part = slice(start, start + step)
-                result.precision[part, number], result.recall[part, number] = _class_averages(columns, weights[part])
+                result.precision[part, number], result.recall[part, number] = _class_averages(
+                    columns, by_image[:, part]
+                )
         return result
 
 
-def _class_averages(columns: _ClassColumns, weights: Floats) -> tuple[Floats, Floats]:
-    """AP and recall [S, 10] of one class."""
-    objects = weights @ columns.objects  # [S]
+def _class_averages(columns: _ClassColumns, weights: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """AP and recall [S, 10] of one class, from weights [I, S]."""
+    objects = columns.objects @ weights  # [S]
     present = objects > 0
-    drawn = weights[:, columns.images]  # [S, D]
-    precision = np.full((len(weights), len(columns.verdicts)), np.nan)
+    divisor = np.where(present, objects, 1.0)
+    drawn = weights[columns.images]  # [D, S]
+    precision = np.zeros((weights.shape[1], len(columns.verdicts)))
     recall = precision.copy()
-    before: NDArray[np.int8] | None = None
     for number, verdict in enumerate(columns.verdicts):
-        # The same detections are ignored at most thresholds.
-        if before is None or ((verdict < 0) != (before < 0)).any():
-            seen = np.cumsum(drawn * (verdict >= 0), axis=1)
-        before = verdict
-        hits = np.flatnonzero(verdict == 1)
-        true = np.cumsum(drawn[:, hits], axis=1)  # [S, P], at every true positive
-        with np.errstate(invalid="ignore", divide="ignore"):
-            reached = np.where(present[:, None], true / objects[:, None], 0.0)
-            value = np.nan_to_num(true / seen[:, hits])
+        kept = np.flatnonzero(verdict >= 0)
+        hits = np.flatnonzero(verdict[kept] == 1)
+        if not len(hits):
+            continue
+        true = np.cumsum(drawn[kept[hits]], axis=0, dtype=np.float64)  # [P, S], at every true positive
+        seen = _sums_up_to(drawn, kept, hits)
+        reached = true / divisor
         # Precision falls only at false positives, so that its best value from some recall on is at a true positive.
-        best = np.maximum.accumulate(value[:, ::-1], axis=1)[:, ::-1]
-        passed = np.searchsorted(_RECALLS, reached, side="right")  # recalls of the 101 reached by then
-        gained = np.diff(passed, axis=1, prepend=0)
-        precision[:, number] = (gained * best).sum(1) / len(_RECALLS)
-        recall[:, number] = reached[:, -1] if len(hits) else 0.0
+        best = np.maximum.accumulate((true / np.maximum(seen, 1))[::-1], axis=0)[::-1]
+        gained = np.diff(_recalls_reached(reached), axis=0, prepend=0)
+        precision[:, number] = (gained * best).sum(0) / len(_RECALLS)
+        recall[:, number] = reached[-1]
     precision[~present] = recall[~present] = np.nan
     return precision, recall
+
+
+def _sums_up_to(drawn: NDArray[np.float32], kept: NDArray[np.int64], hits: NDArray[np.int64]) -> Floats:
+    """Of the rows `kept` of drawn [D, S], the sums from the first up to and with each of the places `hits`: [P, S]."""
+    rows = drawn if len(kept) == len(drawn) else drawn[kept]
+    starts = np.concatenate([[0], hits[:-1] + 1])
+    return np.cumsum(np.add.reduceat(rows[: hits[-1] + 1], starts, axis=0), axis=0, dtype=np.float64)
+
+
+def _recalls_reached(recall: Floats) -> NDArray[np.int64]:
+    """How many of the 101 recalls are not above each value: searchsorted, but for evenly spaced ones."""
+    place = np.minimum((recall * 100 + 1e-9).astype(np.int64), 100)
+    return np.asarray(place + (_RECALLS[place] <= recall), np.int64)
 
 
 def _mean_present(values: Floats) -> Floats:

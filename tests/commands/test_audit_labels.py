@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import TINY_FIT, Run, assert_user_error, run_yolo
+from tests.tiny_dataset import write_dataset
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A dataset of files and a checkpoint of it that knows nothing yet."""
+    folder = tmp_path_factory.mktemp("audited")
+    write_dataset(folder / "dataset")
+    data = ["--data.format=yolo", f"--data.root={folder / 'dataset'}", "--trainer.max_epochs=1"]
+    network = "--model.model_config=tests.models.test_checkpoint.TinyNetwork"
+    done = run_yolo(*TINY_FIT, *data, "--data.close_mosaic_epochs=0", network, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "dataset", folder / "runs/quickstart/version_0/checkpoints/best.ckpt"
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "audit.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_writes_what_it_finds(files: tuple[Path, Path], tmp_path: Path) -> None:
+    dataset, checkpoint = files
+    done = run_yolo("audit-labels", "--checkpoint", checkpoint, "--output=out", "--top=3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("4 images, 8 labels: 8 spurious")
+    found = rows(tmp_path / "out")
+    assert [row["rank"] for row in found] == [str(number) for number in range(1, 9)]
+    assert {row["label_file"] for row in found} == {str(dataset / f"labels/val/{i}.txt") for i in range(4)}
+    assert {row["label"] for row in found} == {"1", "2"}
+    second = next(row for row in found if row["label"] == "2")
+    assert (second["label_class"], second["x1"], second["y2"]) == ("b", "6.40", "19.20")
+    sheet = cv2.imread(str(tmp_path / "out" / "spurious.jpg"))
+    assert sheet.shape == (400, 1200, 3)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["audit.csv", "spurious.jpg"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        ["--data.train_images=images/test", "--data.train_labels=labels/test"],
+        ["--data.format=coco", "--data.train_images=images/train", "--data.train_ann=annotations/train.json"],
+    ],
+)
+def test_training_split(files: tuple[Path, Path], tmp_path: Path, data: list[str]) -> None:
+    dataset, checkpoint = files
+    where = [f"--data.root={dataset}", *data] if data else []
+    arguments = ["--checkpoint", checkpoint, "--split=train", "--no-pictures", *where]
+    done = run_yolo("audit-labels", *arguments, cwd=tmp_path)
+    if "--data.format=coco" in data:  # whose category ids the checkpoint does not mind
+        assert done.returncode == 0, done.stderr
+        assert {row["label_file"] for row in rows(tmp_path / "audit")} == {str(dataset / "annotations/train.json")}
+        assert {row["label"] for row in rows(tmp_path / "audit")} == {"1", "5", "9", "13"}
+        return
+    assert done.returncode == 0, done.stderr
+    folder = "test" if data else "train"
+    assert {Path(row["label_file"]).parent for row in rows(tmp_path / "audit")} == {dataset / "labels" / folder}
+    assert not list((tmp_path / "audit").glob("*.jpg"))
+
+
+def test_no_pictures_of_encrypted_images_unless_asked(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, checkpoint = files
+    monkeypatch.setenv("YOLO_ENCRYPTION_KEY", "0123456789abcdef" * 4)
+    root = tmp_path / "secret"
+    assert run_yolo("encrypt-images", f"--source={dataset}/images", f"--output={root}/images").returncode == 0
+    (root / "data.yaml").write_text((dataset / "data.yaml").read_text())
+    (root / "labels").symlink_to(dataset / "labels")
+    arguments = [
+        "--checkpoint", checkpoint, f"--data.root={root}", "--data.format=yolo",
+        "--data.image_loader=yolo.data.encrypted_loader.EncryptedImageLoader",
+    ]  # fmt: skip
+    done = run_yolo("audit-labels", *arguments, "--output=a", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["audit.csv"]
+    done = run_yolo("audit-labels", *arguments, "--output=b", "--pictures", cwd=tmp_path)
+    assert "not encrypted" in done.stderr
+    assert (tmp_path / "b" / "spurious.jpg").is_file()
+
+
+def test_embedded_dataset(tiny_run: Run, tmp_path: Path) -> None:
+    done = run_yolo("audit-labels", "--checkpoint", tiny_run.best, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {row["label_file"] for row in rows(tmp_path / "audit")} <= {""}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--checkpoint=none.ckpt"], ["none.ckpt", "no such checkpoint file"]),
+        (["--checkpoint={checkpoint}", "--output={dataset}/audit"], ["--output lies in the dataset folder"]),
+        (["--checkpoint={checkpoint}", "--min-certainty=30"], ["--min-certainty is 30.0", "between 0 and 1"]),
+        (["--checkpoint={checkpoint}", "--split=test"], ["split"]),
+        (["--checkpoint={checkpoint}", "--data.cache_only=true"], ["data.cache_only"]),
+        (["--checkpoint={checkpoint}", "--split=train", "--data.format=shapes"], ["embedded dataset has none"]),
+        (["--checkpoint={checkpoint}", "--split=train", "--data.train_images=no"], ["no such image folder"]),
+    ],
+)
+def test_wrong_input(files: tuple[Path, Path], tmp_path: Path, arguments: list[str], fragments: list[str]) -> None:
+    dataset, checkpoint = files
+    filled = [argument.format(checkpoint=checkpoint, dataset=dataset) for argument in arguments]
+    assert_user_error(run_yolo("audit-labels", *filled, cwd=tmp_path), *fragments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_show_label_and_detection() -> None:
+    from yolo.data.annotations import AnnotatedImage
+    from yolo.evaluation.audit_files import picture
+    from yolo.evaluation.label_audit import LabelFinding
+
+    box = np.array([40.0, 40, 60, 60])
+    record = AnnotatedImage(
+        Path("a.jpg"), 1, (100, 200), box[None].astype(np.float32), np.zeros(1, np.int64), np.zeros(1, bool), np.ones(1)
+    )
+    moved = box + [60, 0, 60, 0]
+    entry = LabelFinding("misplaced", 0.9, 0, 0, None, 0, 0, 0.9, 0.2, box, moved)
+    blank = np.full((100, 200, 3), 128, np.uint8)
+    drawn = picture(entry, 1, record, ("a",), lambda record: blank).astype(int)
+    assert max(drawn.shape) == 400
+    red = (drawn[..., 0] > 200) & (drawn[..., 1] < 100)
+    green = (drawn[..., 1] > 200) & (drawn[..., 2] < 100) & (drawn[..., 0] < 200)
+    scale, left = 2.0, 0  # the part around both boxes is the whole image
+    for mask, place in ((red, box), (green, moved)):
+        y, x = np.nonzero(mask)
+        assert abs(x.min() - (place[0] - left) * scale) <= 3
+        assert abs(y.max() - place[3] * scale) <= 3

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import Run, assert_user_error, run_yolo
+from yolo.models.checkpoint import CARD_KEY
+
+
+@pytest.fixture
+def other(tiny_run: Run, tmp_path: Path) -> Path:
+    """The same network with other weights."""
+    contents = torch.load(tiny_run.best, weights_only=True)
+    generator = torch.Generator().manual_seed(0)
+    for tensor in contents["state_dict"].values():
+        if tensor.dtype.is_floating_point and tensor.ndim == 4:
+            tensor.mul_(1 + 0.2 * torch.randn(tensor.shape, generator=generator))
+    torch.save(contents, tmp_path / "other.ckpt")
+    return tmp_path / "other.ckpt"
+
+
+def test_compares(tiny_run: Run, other: Path, tmp_path: Path) -> None:
+    file = tmp_path / "comparison.json"
+    arguments = [tiny_run.best, other, "--samples=200", "--seed=3", "--confidence=0.9", "--json", file]
+    done = run_yolo("compare", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    written = json.loads(file.read_text())
+    assert written["verdict"] in done.stdout
+    assert "90% interval" in done.stdout
+    assert (written["images"], written["samples"], written["seed"], written["confidence"]) == (9, 200, 3, 0.9)
+    assert written["checkpoints"] == {"a": str(tiny_run.best), "b": str(other)}
+    assert "note: intervals from 9 images are too narrow" in done.stdout
+    entry = written["metrics"][0]
+    measured = {path: float(_map(run_yolo("validate", "--checkpoint", path).stdout)) for path in (tiny_run.best, other)}
+    assert entry["a"] == pytest.approx(measured[tiny_run.best], abs=1e-6)
+    assert entry["b"] == pytest.approx(measured[other], abs=1e-6)
+    assert entry["difference"] == pytest.approx(entry["b"] - entry["a"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["comparison.json", "other.ckpt"]
+
+
+def _map(output: str) -> str:
+    return next(line.split("│")[2] for line in output.splitlines() if line.startswith("│ mAP "))
+
+
+def test_settings_of_a_hold_for_both(tiny_run: Run, tmp_path: Path) -> None:
+    contents = torch.load(tiny_run.best, weights_only=True)
+    contents[CARD_KEY]["config"]["model"]["nms_iou_threshold"] = 0.01
+    contents[CARD_KEY]["config"]["data"]["shapes_val"] = 3
+    torch.save(contents, tmp_path / "b.ckpt")
+    done = run_yolo("compare", tiny_run.best, tmp_path / "b.ckpt", "--samples=100")
+    assert done.returncode == 0, done.stderr
+    assert "no difference shown at 95%: B - A is +0.000 AP [+0.000, +0.000]" in done.stdout
+    given = run_yolo("compare", tiny_run.best, tmp_path / "b.ckpt", "--samples=100", "--iou=0.4", "--data.shapes_val=5")
+    assert "5 images" in given.stdout
+    assert "iou 0.4" in given.stdout
+
+
+def test_another_letterbox_is_each_ones_own(tiny_run: Run, tmp_path: Path) -> None:
+    contents = torch.load(tiny_run.best, weights_only=True)
+    contents[CARD_KEY]["letterbox"] = contents[CARD_KEY]["config"]["data"]["letterbox"] = "corner"
+    torch.save(contents, tmp_path / "corner.ckpt")
+    done = run_yolo("compare", tiny_run.best, tmp_path / "corner.ckpt", "--samples=100")
+    assert done.returncode == 0, done.stderr
+
+
+def test_other_classes_are_refused(tiny_run: Run, tmp_path: Path) -> None:
+    contents = torch.load(tiny_run.best, weights_only=True)
+    names = contents[CARD_KEY]["dataset_names"]
+    contents[CARD_KEY]["dataset_names"] = ["lorry", *names[1:]]
+    torch.save(contents, tmp_path / "lorry.ckpt")
+    done = run_yolo("compare", tiny_run.best, tmp_path / "lorry.ckpt")
+    assert_user_error(done, "lorry.ckpt: has other classes", f"3 (lorry, {names[1]}", f"instead of 3 ({names[0]}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        ([], ["a, b"]),
+        (["{best}", "none.ckpt"], ["none.ckpt", "no such checkpoint file"]),
+        (["{best}", "{best}", "--samples=5"], ["--samples is 5", "between 100 and 100000"]),
+        (["{best}", "{best}", "--confidence=95"], ["--confidence is 95"]),
+        (["{best}", "{best}", "--json=no/such/file.json"], ["--json is no/such/file.json", "no folder no/such"]),
+        (["{best}", "{best}", "--device=warp"], ["--device is 'warp'"]),
+        (["{best}", "{best}", "--data.root=/no/such", "--data.format=coco"], ["/no/such"]),
+    ],
+)
+def test_wrong_input(tiny_run: Run, arguments: list[str], fragments: list[str]) -> None:
+    assert_user_error(run_yolo("compare", *(a.format(best=tiny_run.best) for a in arguments)), *fragments)
