@@ -80,7 +80,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
     done = run_yolo("fit", "--config=default", "--model.model_config=v9-t", "--data.format=yolo",
                     "--data.root=path/to/dataset", *SMALL, cwd=folder)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    shutil.copy(folder / "runs/default/version_0/checkpoints/best.ckpt", folder / "best.ckpt")
+    for name in ("best.ckpt", "other.ckpt"):
+        shutil.copy(folder / "runs/default/version_0/checkpoints/best.ckpt", folder / name)
     done = run_yolo("fit", "--config=small-dataset", "--config=training-experiment/bccd-yolo.yaml", *SMALL, cwd=folder)
     assert done.returncode == 0, done.stderr
     poison = ["--trainer.callbacks=tests.training.callbacks.poison.PoisonedTarget", "--trainer.callbacks.step=1"]
