@@ -38,7 +38,12 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 def test_writes_what_it_finds(files: tuple[Path, Path], tmp_path: Path) -> None:
     dataset, checkpoint = files
-    done = run_yolo("audit-labels", "--checkpoint", checkpoint, "--output=out", "--top=3", cwd=tmp_path)
+    done = run_yolo("audit-labels", "--checkpoint", checkpoint, "--output=nothing", cwd=tmp_path)
+    assert done.stdout.startswith("4 images, 8 labels: nothing"), done.stderr
+    assert rows(tmp_path / "nothing") == []
+    done = run_yolo(
+        "audit-labels", "--checkpoint", checkpoint, "--output=out", "--min-certainty=0", "--top=3", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("4 images, 8 labels: 8 spurious")
     found = rows(tmp_path / "out")
@@ -63,7 +68,7 @@ def test_writes_what_it_finds(files: tuple[Path, Path], tmp_path: Path) -> None:
 def test_training_split(files: tuple[Path, Path], tmp_path: Path, data: list[str]) -> None:
     dataset, checkpoint = files
     where = [f"--data.root={dataset}", *data] if data else []
-    arguments = ["--checkpoint", checkpoint, "--split=train", "--no-pictures", *where]
+    arguments = ["--checkpoint", checkpoint, "--split=train", "--no-pictures", "--min-certainty=0", *where]
     done = run_yolo("audit-labels", *arguments, cwd=tmp_path)
     if "--data.format=coco" in data:
         assert done.returncode == 0, done.stderr
@@ -86,7 +91,7 @@ def test_no_pictures_of_encrypted_images_unless_asked(
     (root / "data.yaml").write_text((dataset / "data.yaml").read_text())
     (root / "labels").symlink_to(dataset / "labels")
     arguments = [
-        "--checkpoint", checkpoint, f"--data.root={root}", "--data.format=yolo",
+        "--checkpoint", checkpoint, "--min-certainty=0", f"--data.root={root}", "--data.format=yolo",
         "--data.image_loader=yolo.data.encrypted_loader.EncryptedImageLoader",
     ]  # fmt: skip
     done = run_yolo("audit-labels", *arguments, "--output=a", cwd=tmp_path)
@@ -98,9 +103,9 @@ def test_no_pictures_of_encrypted_images_unless_asked(
 
 
 def test_embedded_dataset(tiny_run: Run, tmp_path: Path) -> None:
-    done = run_yolo("audit-labels", "--checkpoint", tiny_run.best, cwd=tmp_path)
+    done = run_yolo("audit-labels", "--checkpoint", tiny_run.best, "--min-certainty=0", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert {row["label_file"] for row in rows(tmp_path / "audit")} <= {""}
+    assert {row["label_file"] for row in rows(tmp_path / "audit")} == {""}
 
 
 @pytest.mark.parametrize(

@@ -64,14 +64,15 @@ def test_misplaced() -> None:
 def test_spurious() -> None:
     (entry,) = one([(0, BOX), (0, [300, 300, 350, 350])], [(0, BOX, 0.9), (1, [300, 300, 340, 350], 0.2)])
     assert (entry.kind, entry.label, entry.detected_class) == ("spurious", 1, None)
-    assert entry.certainty == pytest.approx(0.8)
+    assert entry.certainty == pytest.approx(0.8 * 0.5)  # it sees one of two objects of this class
+    assert one([(0, BOX), (1, [300, 300, 350, 350])], [(0, BOX, 0.9)]) == []  # and none of that one
     # What accounts for another label does not account for this one.
     (entry,) = one([(0, BOX), (0, [130, 100, 230, 200])], [(0, BOX, 0.9)])
     assert (entry.kind, entry.label) == ("spurious", 1)
 
 
 def test_rows_are_those_of_the_image() -> None:
-    truth = ground_truth([7, 9], [7, 9, 9], [0, 0, 1], [BOX, BOX, [300, 300, 350, 350]], crowd=[0, 1, 0])
+    truth = ground_truth([7, 9], [7, 9, 9], [0, 0, 0], [BOX, BOX, [300, 300, 350, 350]], crowd=[0, 1, 0])
     found = audit(CocoEvaluation(truth, detections([7], [0], [BOX], [0.9]), [1, 2]))
     assert [(entry.kind, entry.image, entry.label) for entry in found] == [("spurious", 1, 1)]
 

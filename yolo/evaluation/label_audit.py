@@ -45,7 +45,7 @@ class LabelFinding:
     certainty: float
     """How sure the detector is, 0 to 1. By kind: score of the detection less that of the label's own (wrong-class,
     misplaced), score (missing), overlap times what the detector does not see twice (duplicate), 1 - the best score
-    there (spurious)."""
+    there times the share of its class that the detector sees (spurious)."""
     image: int
     """Position of the image in the evaluation."""
     label: int | None
@@ -101,12 +101,14 @@ def audit(evaluation: CocoEvaluation, least: float = 0.3) -> list[LabelFinding]:
         least: certainty below which nothing is reported.
     """
     found: list[LabelFinding] = []
-    for scene in _scenes(evaluation):
+    scenes = list(_scenes(evaluation))
+    seen = _share_seen(scenes, len(evaluation.category_ids))
+    for scene in scenes:
         moved = dict(_misplaced(scene))
         misplaced, duplicates = list(moved.values()), list(_duplicates(scene))
         found += [*_wrong_class(scene), *_missing(scene, set(moved)), *duplicates, *misplaced]
         doubted = {entry.label for entry in (*misplaced, *duplicates)}
-        found += [entry for entry in _spurious(scene) if entry.label not in doubted]
+        found += [entry for entry in _spurious(scene, seen) if entry.label not in doubted]
     kept = [entry for entry in found if entry.certainty >= least]
     return sorted(kept, key=lambda entry: -entry.certainty)
 
@@ -251,10 +253,21 @@ def _duplicates(scene: _Scene) -> Iterator[LabelFinding]:
         )
 
 
-def _spurious(scene: _Scene) -> Iterator[LabelFinding]:
-    """Labels where the detector sees nothing of any class, but what other labels account for."""
+def _share_seen(scenes: list[_Scene], classes: int) -> Floats:
+    """The share of the labels of each class that the detector sees, [C]."""
+    labels = np.concatenate([scene.classes for scene in scenes])
+    seen = np.concatenate([scene.support >= UNSEEN_SCORE for scene in scenes])
+    return np.bincount(labels[seen], minlength=classes) / np.maximum(np.bincount(labels, minlength=classes), 1)
+
+
+def _spurious(scene: _Scene, share_seen: Floats) -> Iterator[LabelFinding]:
+    """Labels where the detector sees nothing of any class, but what other labels account for.
+
+    That says little in a class of which it sees few objects.
+    """
     for label in range(len(scene.rows)):
         there = (scene.overlap[:, label] >= UNSEEN_IOU) & (scene.free | (scene.partner == label))
         best = float(scene.scores[there].max(initial=0.0))
         if best < UNSEEN_SCORE:
-            yield _of_label(scene, "spurious", 1 - best, label, None, None)
+            certainty = (1 - best) * share_seen[scene.classes[label]]
+            yield _of_label(scene, "spurious", certainty, label, None, None)
