@@ -122,7 +122,7 @@ class CocoEvaluation:
         status: dict[int, str] = self._diagnostics["dt_status"]
         verdict = np.full(len(self.detections.scores), -1, np.int64)
         rows = np.fromiter(status.keys(), np.int64, len(status)) - 1
-        verdict[rows] = np.fromiter((value == "tp" for value in status.values()), np.int64, len(status))
+        verdict[rows] = np.fromiter(map("tp".__eq__, status.values()), np.int64, len(status))
         return verdict
 
     @cached_property
