@@ -149,7 +149,9 @@ def main() -> None:
     numbers = [np.array(results[side][0]["numbers"]) for side in SIDES]
     print(f"{args.images} images x {args.per_image} detections, median of {args.rounds}")
     print(f"largest difference of the twelve numbers: {np.abs(numbers[0] - numbers[1]).max():.1e}")
-    print(f"time: {ours['seconds']:.2f} s against {theirs['seconds']:.1f} s, 1/{theirs['seconds'] / ours['seconds']:.0f}")
+    print(
+        f"time: {ours['seconds']:.2f} s against {theirs['seconds']:.1f} s, 1/{theirs['seconds'] / ours['seconds']:.0f}"
+    )
     share = ours["megabytes"] / theirs["megabytes"]
     print(f"memory: {ours['megabytes']:.0f} MB against {theirs['megabytes']:.0f} MB, {share:.2f}")
     more = median(result["analysis"] for result in results["ours"])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from yolo.commands.outcome import versions
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions
 from yolo.errors import UserError
@@ -33,7 +32,7 @@ SPLIT_OPTIONS = (
 )
 BENCHMARK_IMAGES = 32
 """At least as many images are taken in turn, when there are."""
-PACKAGES = ("yolo", "torch", "lightning", "numpy", "hotcoco")
+PACKAGES = ("torch", "lightning", "numpy", "hotcoco")
 
 
 @dataclass(frozen=True)
@@ -170,8 +169,8 @@ def prepare(options: MeasureOptions, data: DataOptions, loader: ImageLoader | No
     if loader is None and data.format != "shapes":
         loader = loader_of_run(trained["image_loader"])
     loading = {"batch_size": options.batch_size, "num_workers": options.workers}
-    data = replace(data, **{name: value for name, value in loading.items() if value is not None})
-    datamodule = YOLODataModule(image_size=module.image_size, image_loader=loader, seed=trained["seed"], **asdict(data))
+    values = asdict(data) | {name: value for name, value in loading.items() if value is not None}
+    datamodule = YOLODataModule(image_size=module.image_size, image_loader=loader, seed=trained["seed"], **values)
     if tiling and isinstance(module, TiledModule):
         module.tiling = tiling
         datamodule.whole_images = True
@@ -213,11 +212,3 @@ def stored_data(
     if given & {*config_flags, "--data.root", "--data.format"}:  # another dataset: these mean nothing in it
         stored = {name: value for name, value in stored.items() if name not in SPLIT_OPTIONS}
     return stored
-
-
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Of Python and of installed packages; none of them is imported."""
-    from yolo import __version__
-
-    found = {name: __version__ if name == "yolo" else version(name) for name in packages}
-    return {"python": platform.python_version(), **found}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yolo import __version__
 from yolo.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,7 +38,12 @@ def require_output(options: OutcomeOptions) -> None:
 
 
 def write_outcome(
-    metrics: Metrics, options: OutcomeOptions, settings: Mapping[str, Any], benchmark: Benchmark | None = None
+    metrics: Metrics,
+    options: OutcomeOptions,
+    settings: Mapping[str, Any],
+    benchmark: Benchmark | None = None,
+    *,
+    coco_files: bool = True,
 ) -> list[Path]:
     """Write what the options ask for.
 
@@ -44,24 +52,28 @@ def write_outcome(
         options: what, and where.
         settings: how it was measured, as plain values.
         benchmark: latencies measured beside it.
+        coco_files: write the detections and the annotations too; not where they came from such files.
 
     Returns:
         The files.
     """
-    written: list[Path] = []
-    if options.save_json:
-        written += _write_json(metrics, options.output, settings, benchmark)
-    return written
-
-
-def _write_json(metrics: Metrics, folder: Path, settings: Mapping[str, Any], benchmark: Benchmark | None) -> list[Path]:
+    if not options.save_json:
+        return []
     from yolo.evaluation.metrics_file import plain, write_metrics
     from yolo.evaluation.results_file import write_detections, write_ground_truth
 
+    folder = options.output
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / name for name in ("metrics.json", "predictions.json", "ground_truth.json")]
+    written = [folder / "metrics.json"]
     sections = {"settings": settings} | ({} if benchmark is None else {"benchmark": plain(benchmark)})
-    write_metrics(metrics.analysis, files[0], **sections)
-    write_detections(metrics.evaluation, files[1])
-    write_ground_truth(metrics.evaluation, metrics.records, metrics.class_names, files[2])
-    return files
+    write_metrics(metrics.analysis, written[0], **sections)
+    if coco_files:
+        written += [folder / "predictions.json", folder / "ground_truth.json"]
+        write_detections(metrics.evaluation, written[1])
+        write_ground_truth(metrics.evaluation, metrics.records, metrics.class_names, written[2])
+    return written
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Of Python, of this program and of installed packages, none of which is imported."""
+    return {"python": platform.python_version(), "yolo": __version__, **{name: version(name) for name in packages}}

@@ -32,7 +32,9 @@ class ValidateOptions(OutcomeOptions, MeasureOptions):
 
     def __post_init__(self) -> None:
         whole = float("inf")
-        require_ranges(self, {"devices": (1, whole), "benchmark_warmup": (0, whole), "benchmark_runs": (1, whole)}, "--")
+        require_ranges(
+            self, {"devices": (1, whole), "benchmark_warmup": (0, whole), "benchmark_runs": (1, whole)}, "--"
+        )
         if self.benchmark and self.devices > 1:
             raise UserError(f"--benchmark measures one device, --devices is {self.devices}")
 

@@ -32,9 +32,11 @@ def plain(value: Any) -> Any:
     if is_dataclass(value):
         return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, np.ndarray):
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            value = np.where(np.isfinite(value), value.astype(object), None)
-        return value.tolist()
+        if value.dtype.kind != "f" or np.isfinite(value).all():
+            return value.tolist()
+        missing = value.astype(object)
+        missing[~np.isfinite(value)] = None
+        return missing.tolist()
     if isinstance(value, Mapping):
         return {name: plain(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):

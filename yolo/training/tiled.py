@@ -18,7 +18,7 @@ class TiledModule(YOLOModule):
 
     tiling: Tiling
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Nothing yet: each window goes to the device by itself."""
         return batch
 
