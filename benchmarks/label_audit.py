@@ -134,7 +134,8 @@ def score(
 
 def main() -> None:
     """Measure and print."""
-    from yolo.commands.validate import measure, parse
+    from yolo.commands.measurement import measure
+    from yolo.commands.validate import parse
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from yolo.boxes.letterbox import Letterbox, LetterboxMode
@@ -25,6 +27,13 @@ def to_network_input(images: Tensor, channels_last: bool = True) -> Tensor:
     """uint8 [B, 3, H, W] -> float [B, 3, H, W] in [0, 1] on the same device, laid out for the convolutions."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return images.to(torch.get_default_dtype(), memory_format=layout) / 255
+
+
+def letterboxed(images: Sequence[NDArray[np.uint8]], size: tuple[int, int], mode: LetterboxMode) -> Tensor:
+    """uint8 [H, W, 3] RGB images of any sizes -> uint8 [B, 3, *size], without copying what the letterbox made."""
+    boxed = [Letterbox(image.shape[:2], size, mode).apply(image) for image in images]
+    stacked = boxed[0][None] if len(boxed) == 1 else np.stack(boxed)
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2)
 
 
 def detect(

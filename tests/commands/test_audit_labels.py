@@ -61,7 +61,7 @@ def test_writes_what_it_finds(files: tuple[Path, Path], tmp_path: Path) -> None:
     "data",
     [
         [],
-        ["--data.train_images=images/test", "--data.train_labels=labels/test"],
+        ["--data.train_images=images/train", "--data.train_labels=labels/test"],
         ["--data.format=coco", "--data.train_images=images/train", "--data.train_ann=annotations/train.json"],
     ],
 )

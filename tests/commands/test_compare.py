@@ -46,6 +46,7 @@ def test_compares(trained: Path, other: Path, tmp_path: Path) -> None:
     arguments = [trained, other, "--samples=200", "--seed=3", "--confidence=0.9", "--json", file]
     done = run_yolo("compare", *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["comparison.json", "other.ckpt"]
     written = json.loads(file.read_text())
     assert written["verdict"] in done.stdout
     assert "90% interval" in done.stdout
@@ -53,11 +54,13 @@ def test_compares(trained: Path, other: Path, tmp_path: Path) -> None:
     assert written["checkpoints"] == {"a": str(trained), "b": str(other)}
     assert "note: intervals from 9 images are too narrow" in done.stdout
     entry = written["metrics"][0]
-    measured = {path: float(_map(run_yolo("validate", "--checkpoint", path).stdout)) for path in (trained, other)}
+    measured = {
+        path: float(_map(run_yolo("validate", "--checkpoint", path, cwd=other.parent).stdout))
+        for path in (trained, other)
+    }
     assert entry["a"] == pytest.approx(measured[trained], abs=1e-6)
     assert entry["b"] == pytest.approx(measured[other], abs=1e-6)
     assert entry["difference"] == pytest.approx(entry["b"] - entry["a"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["comparison.json", "other.ckpt"]
 
 
 def _map(output: str) -> str:
@@ -107,3 +110,28 @@ def test_other_classes_are_refused(trained: Path, tmp_path: Path) -> None:
 )
 def test_wrong_input(trained: Path, arguments: list[str], fragments: list[str]) -> None:
     assert_user_error(run_yolo("compare", *(a.format(best=trained) for a in arguments)), *fragments)
+
+
+def test_detections_in_files(tmp_path: Path, test_data: Path) -> None:
+    folder = test_data / "known_answers" / "coco128"
+    found = json.loads((folder / "detections.json").read_text())
+    (tmp_path / "fewer.json").write_text(json.dumps(found[::2]))
+    drawing = ["--samples=200", "--confidence=0.95", "--seed=1"]
+    files = [folder / "detections.json", tmp_path / "fewer.json"]
+    done = run_yolo("compare", "--gt", folder / "gt.json", *files, "--json", tmp_path / "out.json", *drawing)
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "out.json").read_text())
+    expected = json.loads((folder / "expected.json").read_text())["stats"]
+    ours = {entry["name"]: entry["a"] for entry in written["metrics"]}
+    assert all(ours[name] == pytest.approx(expected[name], abs=1e-9) for name in ours)
+    assert written["verdict"].startswith("A is better by")
+    assert "and 50 classes that differ less" in done.stdout
+    assert "chance alone puts about 4 of 80 classes" in done.stdout
+
+
+def test_options_without_meaning_for_files() -> None:
+    done = run_yolo("compare", "--gt=gt.json", "a.json", "b.json", "--iou=0.5")
+    assert_user_error(done, "--iou means nothing with --gt")
+    done = run_yolo("compare", "--gt=gt.json", "a.json", "b.json", "--data.root=x")
+    assert_user_error(done, "--data.root means nothing with --gt")
+    assert_user_error(run_yolo("compare", "--gt=no.json", "a.json", "b.json"), "no.json")

@@ -95,18 +95,29 @@ def non_max_suppression(decoded: Tensor, options: NMSOptions) -> list[Tensor]:
     Returns:
         Per image float `[K, 6]`: x1, y1, x2, y2 (pixels of the network input, not clipped), score, class; best first.
     """
-    detections = []
-    for image in decoded.detach():
-        class_scores = image[4:]
-        if options.multi_label:
-            classes, anchors = (class_scores > options.confidence).nonzero(as_tuple=True)
-            scores = class_scores[classes, anchors]
-        else:
-            scores, classes = class_scores.max(dim=0)
-            anchors = (scores > options.confidence).nonzero().squeeze(1)
-            scores, classes = scores[anchors], classes[anchors]
-        boxes = xywh_to_xyxy(image[:4, anchors].T)
-        groups = None if options.class_agnostic else classes
-        kept = nms(boxes, scores, options.iou, options.max_detections, groups)
-        detections.append(torch.cat([boxes[kept], scores[kept, None], classes[kept, None].to(boxes.dtype)], dim=1))
-    return detections
+    return [suppress(image, options)[0] for image in decoded.detach()]
+
+
+def suppress(decoded: Tensor, options: NMSOptions) -> tuple[Tensor, Tensor]:
+    """Detections of one image, and which anchors they come from.
+
+    Args:
+        decoded: `[4 + C, A]`: boxes xywh in any pixels, then class probabilities.
+        options: thresholds.
+
+    Returns:
+        float `[K, 6]`: x1, y1, x2, y2, score, class, best first; and int64 `[K]`, the column of each in `decoded`.
+    """
+    class_scores = decoded[4:]
+    if options.multi_label:
+        classes, anchors = (class_scores > options.confidence).nonzero(as_tuple=True)
+        scores = class_scores[classes, anchors]
+    else:
+        scores, classes = class_scores.max(dim=0)
+        anchors = (scores > options.confidence).nonzero().squeeze(1)
+        scores, classes = scores[anchors], classes[anchors]
+    boxes = xywh_to_xyxy(decoded[:4, anchors].T)
+    groups = None if options.class_agnostic else classes
+    kept = nms(boxes, scores, options.iou, options.max_detections, groups)
+    rows = torch.cat([boxes[kept], scores[kept, None], classes[kept, None].to(boxes.dtype)], dim=1)
+    return rows, anchors[kept]

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from yolo.commands.measurement import MeasureOptions, measure
 from yolo.commands.measuring import parse_measuring
 from yolo.commands.picture_output import NOT_ENCRYPTED, refuse_dataset_folder
-from yolo.commands.validate import ValidateOptions, measure
 from yolo.errors import UserError, require_ranges
 
 if TYPE_CHECKING:
@@ -44,8 +44,12 @@ class AuditOptions:
     """Write sheets of pictures. Default: yes, unless the images are encrypted."""
     iou: float | None = None
     """Boxes of one class overlapping more than this are duplicate detections; the checkpoint's when left out."""
-    size: int | None = None
-    """Side of the square network input in pixels; the size of the training when left out."""
+    size: tuple[int, ...] | None = None
+    """Side of the square network input in pixels, or height and width; the size of the training when left out."""
+    tile: int | None = None
+    """See large images through square windows of this side in pixels."""
+    overlap: float = 0.2
+    """Part of a window that the next one shows too."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None
@@ -59,15 +63,19 @@ class AuditOptions:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
-    options, data, loader = parse_measuring("audit-labels", AuditOptions, arguments, "checkpoint")
+    options, data, loader = parse_measuring(
+        "audit-labels", AuditOptions, arguments, "checkpoint", short={"checkpoint": "c", "output": "o"}
+    )
     refuse_dataset_folder(options.output, data)
     from yolo.evaluation.label_audit import audit
 
     audited = validated_as(data, options.split)
-    measured = ValidateOptions(
+    measured = MeasureOptions(
         checkpoint=options.checkpoint,
         iou=options.iou,
         size=options.size,
+        tile=options.tile,
+        overlap=options.overlap,
         device=options.device,
         precision=options.precision,
         network=options.network,

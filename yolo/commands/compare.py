@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from yolo.commands.measurement import MeasureOptions, measure, stored_data
 from yolo.commands.measuring import parse_measuring, require_folder
-from yolo.commands.validate import ValidateOptions, measure, stored_data
 from yolo.errors import UserError, require_ranges
 from yolo.models.checkpoint import CARD_KEY, ModelCard, read_checkpoint
+from yolo.size import size_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,20 +22,39 @@ if TYPE_CHECKING:
     from yolo.evaluation.comparison import Comparison, Difference
 
 SHOWN_CLASSES = 30
+_MEASURING = frozenset(
+    f"--{name}"
+    for name in (
+        "config",
+        "data",
+        "conf",
+        "iou",
+        "max-det",
+        "size",
+        "tile",
+        "overlap",
+        "device",
+        "precision",
+        "network",
+    )
+)
+"""Options that say how a checkpoint is measured."""
 
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """Compare two checkpoints on the same images.
+    """Compare two checkpoints, or the detections of any two detectors, on the same images.
 
     Differences B - A with confidence intervals by a paired bootstrap over images. Data, thresholds and precision come
     from A's checkpoint unless they are given, and hold for both; the input size is each one's own.
     """
 
     a: Path
-    """Checkpoint A, the baseline."""
+    """Checkpoint A, the baseline; with --gt a COCO results file."""
     b: Path
-    """Checkpoint B."""
+    """Checkpoint B; with --gt a COCO results file."""
+    gt: Path | None = None
+    """COCO annotation file: compare detections in files."""
     samples: int = 1000
     """Bootstrap samples."""
     seed: int = 0
@@ -49,8 +69,12 @@ class CompareOptions:
     """Boxes of one class overlapping more than this are duplicates."""
     max_det: int | None = None
     """Most detections per image."""
-    size: int | None = None
-    """Side of the square network input of both in pixels."""
+    size: tuple[int, ...] | None = None
+    """Side of the square network input of both in pixels, or height and width."""
+    tile: int | None = None
+    """See large images through square windows of this side in pixels."""
+    overlap: float = 0.2
+    """Part of a window that the next one shows too."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None
@@ -64,17 +88,42 @@ class CompareOptions:
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
-    options, data, loader = parse_measuring("compare", CompareOptions, arguments, "a", positional=("a", "b"))
+    given = {item.partition("=")[0] for item in arguments}
+    baseline = None if "--gt" in given else "a"
+    options, data, loader = parse_measuring("compare", CompareOptions, arguments, baseline, positional=("a", "b"))
     require_folder(options.json, "--json")
     from rich.console import Console
 
     from yolo.whole_file import whole_file
 
-    result, settings = compare_checkpoints(options, data, loader, arguments)
+    if options.gt is not None:
+        meaningless = sorted(name for name in given if name.partition(".")[0] in _MEASURING)
+        if meaningless:
+            raise UserError(f"{meaningless[0]} means nothing with --gt: the detections are measured already")
+        result, settings = compare_files(options, options.gt)
+    else:
+        result, settings = compare_checkpoints(options, data, loader, arguments)
     print_comparison(Console(highlight=False, markup=False, soft_wrap=True), result, settings)
     if options.json is not None:
         with whole_file(options.json) as partial:
             partial.write_text(json.dumps({**settings, **result.as_dict()}, indent=1), encoding="utf-8")
+
+
+def compare_files(options: CompareOptions, ground_truth: Path) -> tuple[Comparison, dict[str, Any]]:
+    """Compare detections in COCO results files; and what was compared."""
+    from yolo.evaluation.coco import CocoEvaluation
+    from yolo.evaluation.coco_files import read_annotations, read_detections
+    from yolo.evaluation.comparison import compare
+
+    annotations = read_annotations(ground_truth)
+    a, b = (
+        CocoEvaluation(annotations.ground_truth, read_detections(path, annotations), annotations.category_ids)
+        for path in (options.a, options.b)
+    )
+    drawing = {"samples": options.samples, "seed": options.seed}
+    result = compare(a, b, annotations.class_names, confidence=options.confidence, **drawing)
+    settings = {"detections": {"a": str(options.a), "b": str(options.b)}, "ground_truth": str(ground_truth)}
+    return result, settings
 
 
 def compare_checkpoints(
@@ -92,7 +141,8 @@ def compare_checkpoints(
     first = settings_for_both(options, cards[0])
     second = replace(first, checkpoint=options.b)
     # Where an image lies in the input is part of what the weights learnt.
-    own = {} if any(item.startswith("--data.letterbox") for item in arguments) else stored_data(options.b, arguments)
+    given = any(item.startswith("--data.letterbox") for item in arguments)
+    own = {} if given else stored_data(options.b, arguments)
     of_a = measure(first, data, loader)
     of_b = measure(second, replace(data, letterbox=own.get("letterbox", data.letterbox)), loader)
     result = compare(
@@ -103,7 +153,7 @@ def compare_checkpoints(
         seed=options.seed,
         confidence=options.confidence,
     )
-    sizes = [[options.size] * 2 if options.size is not None else list(card.image_size) for card in cards]
+    sizes = [list(card.image_size if options.size is None else size_option(options.size)) for card in cards]
     settings = {
         "checkpoints": {"a": str(options.a), "b": str(options.b)},
         "input_sizes": {"a": sizes[0], "b": sizes[1]},
@@ -111,24 +161,26 @@ def compare_checkpoints(
         "iou": first.iou,
         "max_det": first.max_det,
         "precision": first.precision,
-        "data": {"format": data.format, "root": data.root},
+        "data": {"format": data.format, "root": None if data.format == "shapes" else data.root},
     }
     return result, settings
 
 
-def settings_for_both(options: CompareOptions, baseline: ModelCard) -> ValidateOptions:
+def settings_for_both(options: CompareOptions, baseline: ModelCard) -> MeasureOptions:
     """How A and B are measured: what is given, else what A was trained with."""
     model, trainer = baseline.config["model"], baseline.config["trainer"]
 
     def given(value: Any, stored: Any) -> Any:
         return stored if value is None else value
 
-    return ValidateOptions(
+    return MeasureOptions(
         checkpoint=options.a,
         conf=given(options.conf, model["nms_val_conf_threshold"]),
         iou=given(options.iou, model["nms_iou_threshold"]),
         max_det=given(options.max_det, model["nms_max_detections"]),
         size=options.size,
+        tile=options.tile,
+        overlap=options.overlap,
         device=options.device,
         precision=given(options.precision, trainer["precision"]),
         network=options.network,
@@ -148,13 +200,8 @@ def print_comparison(console: Console, result: Comparison, settings: dict[str, A
 
     from yolo.evaluation.comparison import FEW_IMAGES
 
-    for name, path in settings["checkpoints"].items():
-        height, width = settings["input_sizes"][name]
-        console.print(f"{name.upper()}: {path} at {width} x {height}")
-    console.print(
-        f"{result.images} images of {settings['data']['root']}, conf {settings['conf']:g}, iou {settings['iou']:g}, "
-        f"max-det {settings['max_det']}, precision {settings['precision']}"
-    )
+    for line in _introduction(result, settings):
+        console.print(line)
     classes = sorted(result.classes, key=lambda entry: -abs(entry.difference or 0.0))
     table = Table()
     table.add_column("", overflow="fold")
@@ -174,6 +221,23 @@ def print_comparison(console: Console, result: Comparison, settings: dict[str, A
     if expected >= 1:
         console.print(f"note: chance alone puts about {expected:.0f} of {len(classes)} classes outside their interval")
     console.print(result.verdict, style="bold")
+
+
+def _introduction(result: Comparison, settings: dict[str, Any]) -> list[str]:
+    """What was compared."""
+    if "detections" in settings:
+        files = [f"{name.upper()}: {path}" for name, path in settings["detections"].items()]
+        return [*files, f"{result.images} images of {settings['ground_truth']}"]
+    lines = []
+    for name, path in settings["checkpoints"].items():
+        height, width = settings["input_sizes"][name]
+        lines.append(f"{name.upper()}: {path} at {width} x {height}")
+    where = settings["data"]["root"] or "the embedded dataset"
+    lines.append(
+        f"{result.images} images of {where}, conf {settings['conf']:g}, iou {settings['iou']:g}, "
+        f"max-det {settings['max_det']}, precision {settings['precision']}"
+    )
+    return lines
 
 
 def _cells(entry: Difference) -> list[str]:

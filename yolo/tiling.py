@@ -1,0 +1,157 @@
+"""Detection in pictures much larger than the network's input: windows that overlap, merged by the one NMS.
+
+A window shows an object whole or cut. Of the cut ones, those that the next window shows more of are left out, so the
+overlap decides up to which size objects are found in full resolution; larger ones are found in the picture as a whole,
+which is one more window, and what windows show of them does not count beside that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from yolo.boxes.convert import xywh_to_xyxy, xyxy_to_xywh
+from yolo.boxes.letterbox import Letterbox, LetterboxMode
+from yolo.boxes.nms import NMSOptions, suppress
+from yolo.errors import UserError, require_ranges
+from yolo.inference import detect, letterboxed, to_network_input
+from yolo.models.detection_model import DetectionModel
+
+BATCH = 8
+"""Windows that go through the network together."""
+_NEAR = 0.01
+"""Of the window's side: boxes that end this close to it may be cut; predicted edges are not exact."""
+_CONTAINED = 0.8
+"""Of a cut box's area: inside a larger box of its class, it is a part of that object."""
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Square windows over an image.
+
+    Example:
+        >>> Tiling(64, 0.25).windows(50, 120)
+        array([[  0,   0,  64,  50],
+               [ 48,   0, 112,  50],
+               [ 56,   0, 120,  50]])
+    """
+
+    size: int
+    """Side of a window in pixels of the image."""
+    overlap: float = 0.2
+    """Part of a window that the next one shows too, from 0 to below 1."""
+
+    def __post_init__(self) -> None:
+        require_ranges(self, {"size": (32, float("inf")), "overlap": (0, 1)}, "tile ")
+        if self.overlap == 1:
+            raise UserError("tile overlap is 1, expected a value from 0 to below 1")
+
+    def covers(self, height: int, width: int) -> bool:
+        """Whether one window shows the whole image."""
+        return max(height, width) <= self.size
+
+    def windows(self, height: int, width: int) -> NDArray[np.int64]:
+        """xyxy pixels [T, 4] of windows that cover the image, row by row; none is outside, the last ones lie at the
+        border, and a window is smaller than `size` only where the image is."""
+        rows = [(y, min(y + self.size, height)) for y in self._starts(height)]
+        columns = [(x, min(x + self.size, width)) for x in self._starts(width)]
+        return np.array([(x1, y1, x2, y2) for y1, y2 in rows for x1, x2 in columns], np.int64)
+
+    def _starts(self, length: int) -> list[int]:
+        last = max(length - self.size, 0)
+        step = max(round(self.size * (1 - self.overlap)), 1)
+        return [*range(0, last, step), last]
+
+
+@torch.inference_mode()
+def detect_tiled(
+    model: DetectionModel,
+    image: NDArray[np.uint8],
+    tiling: Tiling,
+    options: NMSOptions,
+    letterbox: LetterboxMode,
+    image_size: tuple[int, int],
+) -> Tensor:
+    """Detections of one image, seen through windows.
+
+    Args:
+        model: network in eval mode, on any device.
+        image: uint8 [H, W, 3] RGB.
+        tiling: the windows; an image no larger than one takes the path of all images, to the same numbers.
+        options: thresholds.
+        letterbox: placement of each window in the network's input.
+        image_size: (height, width) of the network's input.
+
+    Returns:
+        [K, 6] on the model's device: x1, y1, x2, y2 in pixels of the image, score, class; best first.
+    """
+    height, width = image.shape[:2]
+    device = model.bins.device
+    if tiling.covers(height, width):
+        batch = letterboxed([image], image_size, letterbox).to(device)
+        return detect(model, batch, [(height, width)], options, letterbox)[0]
+    windows = np.concatenate([tiling.windows(height, width), [[0, 0, width, height]]])
+    candidates, cut = [], []
+    for some in np.array_split(windows, -(-len(windows) // BATCH)):
+        batch = letterboxed([image[y1:y2, x1:x2] for x1, y1, x2, y2 in some], image_size, letterbox).to(device)
+        maps, *_ = model(to_network_input(batch))
+        for window, decoded in zip(some.tolist(), model.decode(maps), strict=True):
+            rows = _candidates(decoded, window, options.confidence, letterbox, image_size)
+            sides, redundant = _cut_sides(rows[:, :4], window, tiling, (height, width))
+            candidates.append(rows[~redundant])
+            cut.append(sides[~redundant])
+    merged = torch.cat(candidates)
+    merged[:, :4] = xyxy_to_xywh(merged[:, :4])
+    rows, anchors = suppress(merged.T, options)
+    return rows[~_parts(rows, torch.cat(cut)[anchors])]
+
+
+def _candidates(
+    decoded: Tensor, window: list[int], confidence: float, letterbox: LetterboxMode, image_size: tuple[int, int]
+) -> Tensor:
+    """Anchors [N, 4 + C] of a window that can become a detection, their boxes as xyxy pixels of the image."""
+    x1, y1, x2, y2 = window
+    rows = decoded[:, (decoded[4:] > confidence).any(dim=0)].T.clone()
+    placed = Letterbox((y2 - y1, x2 - x1), image_size, letterbox).to_source(xywh_to_xyxy(rows[:, :4]), clip=True)
+    rows[:, :4] = placed + placed.new_tensor([x1, y1, x1, y1])
+    return rows
+
+
+def _cut_sides(boxes: Tensor, window: list[int], tiling: Tiling, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Which boxes [N, 4] the window cuts off, and which of those the next window shows more of; both bool [N].
+
+    The next window in the direction of the cut has the same extent across it: it shows more when the box begins inside.
+    """
+    cut = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    redundant = cut.clone()
+    near = _NEAR * tiling.size
+    for axis, length in ((0, size[1]), (1, size[0])):
+        low, high = window[axis], window[axis + 2]
+        starts = tiling._starts(length)
+        if low > 0:
+            before = max(start for start in starts if start < low) + tiling.size
+            at_low = boxes[:, axis] < low + near
+            cut |= at_low
+            redundant |= at_low & (boxes[:, axis + 2] < before - near)
+        if high < length:
+            after = min(start for start in starts if start > low)
+            at_high = boxes[:, axis + 2] > high - near
+            cut |= at_high
+            redundant |= at_high & (boxes[:, axis] > after + near)
+    return cut, redundant
+
+
+def _parts(rows: Tensor, cut: Tensor) -> Tensor:
+    """Which detections [K, 6] are cut off and lie inside a larger one of their class, bool [K]."""
+    boxes, classes = rows[:, :4], rows[:, 5]
+    sides = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - torch.maximum(
+        boxes[:, None, :2], boxes[None, :, :2]
+    )
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
+    inside = sides.clamp(min=0).prod(dim=2) > _CONTAINED * areas[:, None]
+    larger = areas[None] > areas[:, None]
+    return cut & (inside & larger & (classes[:, None] == classes[None])).any(dim=1)
