@@ -76,6 +76,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
     run_yolo("cache-create", "--data.root=path/to/dataset", "--data.format=yolo", "--output-dir=caches",
              "--cache-format=raw", cwd=folder)  # fmt: skip
     run_yolo("cache-export", "--cache-dir=caches/.yolo_cache_640x640_f1.0", "--output=cache.tar.zst", cwd=folder)
+    found = [{"image_id": 1, "category_id": 3, "bbox": [16, 12, 30, 24], "score": 0.5}]
+    for name in ("detections.json", "others.json"):
+        (folder / name).write_text(json.dumps(found))
     for name in ("folder", "image_or_folder"):
         shutil.copytree(folder / "path/to/dataset/images/val", folder / name)
     shutil.copy(folder / "folder" / "0.jpg", folder / "image.jpg")
@@ -85,7 +88,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
     done = run_yolo("fit", "--config=default", "--model.model_config=v9-t", "--data.format=yolo",
                     "--data.root=path/to/dataset", *SMALL, cwd=folder)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    shutil.copy(folder / "runs/default/version_0/checkpoints/best.ckpt", folder / "best.ckpt")
+    for name in ("best.ckpt", "other.ckpt"):
+        shutil.copy(folder / "runs/default/version_0/checkpoints/best.ckpt", folder / name)
     done = run_yolo("fit", "--config=small-dataset", "--config=training-experiment/bccd-yolo.yaml", *SMALL, cwd=folder)
     assert done.returncode == 0, done.stderr
     poison = ["--trainer.callbacks=tests.training.callbacks.poison.PoisonedTarget", "--trainer.callbacks.step=1"]

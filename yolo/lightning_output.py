@@ -27,7 +27,8 @@ def quiet() -> None:
         ".*The number of training batches .* is smaller than the logging interval.*",
         "It is recommended to use .*sync_dist=True.*",
         ".*your dataloader is not resumable.*",  # its sampler is, by ExactResume
-        "You have overridden `on_after_batch_transfer` in `LightningModule`.*",  # where colours change on the device
+        # Where colours change on the device, and where images stay off it until they are cut into tiles.
+        "You have overridden `(on_after_batch_transfer|transfer_batch_to_device)` in `LightningModule`.*",
         ".*You are using a CUDA device .* that has Tensor Cores.*",
     ):
         warnings.filterwarnings("ignore", message)

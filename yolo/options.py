@@ -42,8 +42,10 @@ def make_parser(command: str, description: str) -> Parser:
 def add_options(
     parser: ArgumentParser, options: type, positional: Sequence[str] = (), short: Mapping[str, str] | None = None
 ) -> None:
-    """Add a flat option `--field-name` per dataclass field; booleans become `--field` and `--no-field`.
-    One that may be None tells these two from neither.
+    """Add a flat option `--field-name` per dataclass field; booleans become `--field` and `--no-field`, those named
+    `save_x` become `--save-x` and `--no-x`. One that may be None tells these two from neither.
+
+    A field of type `tuple[int, ...] | None` takes one number or more.
 
     `short` gives fields a letter as well: {"output": "o"} is `-o`.
     """
@@ -57,7 +59,10 @@ def add_options(
         if item.name in positional:
             parser.add_argument(item.name, type=types[item.name], help=settings["help"])
         elif types[item.name] in (bool, bool | None):
-            parser.add_argument(flag, action=ActionYesNo(no_prefix="no-"), **settings)
+            prefix = "save-" if item.name.startswith("save_") else ""
+            parser.add_argument(flag, action=ActionYesNo(yes_prefix=prefix, no_prefix="no-"), **settings)
+        elif types[item.name] == tuple[int, ...] | None:
+            parser.add_argument(flag, type=int, nargs="+", required=required, **settings)
         else:
             flags = [f"-{short[item.name]}", flag] if short and item.name in short else [flag]
             parser.add_argument(*flags, type=types[item.name], required=required, **settings)

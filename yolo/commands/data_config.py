@@ -17,7 +17,7 @@ from yolo.data.options import DataOptions
 from yolo.errors import UserError
 from yolo.options import Options, Parser, SentenceErrors, add_options, make_parser
 from yolo.shipped_configs import find_config
-from yolo.size import as_size
+from yolo.size import as_size, size_option
 
 if TYPE_CHECKING:
     from yolo.data.datamodule import YOLODataModule
@@ -98,20 +98,21 @@ def parse_data_command(
     size, seed = parsed.pop("size"), parsed.pop("seed")
     if size is None:
         image_size = next((_image_size(config) for config in reversed(configs) if config.image_size), (640, 640))
-    elif len(size) > 2:
-        raise UserError(f"--size has {len(size)} numbers, expected one, or height and width")
     else:
-        image_size = as_size(size[0] if len(size) == 1 else size)
+        image_size = size_option(size)
     if seed is None:
         seed = next((_seed(config) for config in reversed(configs) if config.seed is not None), 0)
     max_epochs = next((c.max_epochs for c in reversed(configs) if isinstance(c.max_epochs, int)), None)
     return options(**parsed), DataModuleArguments(data, image_size, loader, seed, max_epochs)
 
 
-def add_data_options(parser: Parser) -> None:
-    """Add `--config` and `--data.*`."""
+def add_data_options(parser: Parser, *, short: bool = True) -> None:
+    """Add `--config`, with the letter `-c` if it is to be `short`, and `--data.*`."""
     parser.add_argument(
-        "-c", "--config", type=Path, help="Config of `fit`, a file or the name of a shipped one; of several, later win."
+        *(["-c"] if short else []),
+        "--config",
+        type=Path,
+        help="Config of `fit`, a file or the name of a shipped one; of several, later win.",
     )
     parser.add_class_arguments(DataOptions, "data", instantiate=False)
     parser.add_argument(
@@ -130,7 +131,8 @@ def parse_with_data(
         stored: A data section that configs and arguments win over.
     """
     flags = _ConfigFlags(add_help=False, allow_abbrev=False)
-    flags.add_argument("-c", "--config", action="append", default=[])
+    names = next(action.option_strings for action in parser._actions if action.dest == "config")
+    flags.add_argument(*names, dest="config", action="append", default=[])
     known, rest = flags.parse_known_args(list(arguments))
     configs = [_read(find_config(name)) for name in known.config]
     # Sections go in as the parser's own `--data SECTION`, so that they merge as those of `fit` do.

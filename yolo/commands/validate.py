@@ -4,65 +4,69 @@ from __future__ import annotations
 
 from argparse import ArgumentParser as PlainParser
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Literal, cast
+from dataclasses import dataclass
+from typing import Any
 
 from yolo.commands.data_config import add_data_options, parse_with_data
+from yolo.commands.measurement import MeasureOptions, measure, prepare, stored_data
+from yolo.commands.outcome import OutcomeOptions, require_output, write_outcome
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions
-from yolo.errors import UserError
-from yolo.models.checkpoint import CARD_KEY, allow_network, read_checkpoint
+from yolo.errors import UserError, require_ranges
 from yolo.options import add_options, make_parser
-
-DEVICES = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
-
-SPLIT_OPTIONS = (
-    "data_fraction",
-    "cache_only",
-    *(f"{split}_{kind}" for split in ("train", "val") for kind in ("images", "ann", "labels", "split")),
-)
 
 
 @dataclass(frozen=True)
-class ValidateOptions:
+class ValidateOptions(OutcomeOptions, MeasureOptions):
     """Measure a checkpoint on a dataset with COCO's metrics.
 
     Thresholds, precision and data come from the checkpoint unless they are given.
     """
 
-    checkpoint: Path
-    """Checkpoint written by `yolo fit`."""
-    conf: float | None = None
-    """Lowest score of a detection that enters the metrics."""
-    iou: float | None = None
-    """Boxes of one class overlapping more than this are duplicates."""
-    max_det: int | None = None
-    """Most detections per image."""
-    conf_prod: float | None = None
-    """Confidence at which precision, recall and F1 are reported."""
-    size: int | None = None
-    """Side of the square network input in pixels."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    devices: int = 1
-    """Number of devices that share the images out among themselves."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None
-    """Arithmetic of the network."""
-    network: str | None = None
-    """Import path of the checkpoint's network, when that is code of your own."""
+    benchmark: bool = False
+    """Measure latency, throughput and memory of the deployed network on the validation images too."""
+    benchmark_warmup: int = 10
+    """Runs of the benchmark before those that count."""
+    benchmark_runs: int = 100
+    """Runs of the benchmark that count."""
+
+    def __post_init__(self) -> None:
+        whole = float("inf")
+        require_ranges(
+            self, {"devices": (1, whole), "benchmark_warmup": (0, whole), "benchmark_runs": (1, whole)}, "--"
+        )
+        if self.benchmark and self.devices > 1:
+            raise UserError(f"--benchmark measures one device, --devices is {self.devices}")
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options, data, loader = parse(arguments)
+    require_output(options)
     from lightning.pytorch.utilities import rank_zero_only
 
-    from yolo.evaluation.table import print_metrics
+    prepared = prepare(options, data, loader)
+    # First: the memory that validation leaves to be used again would hide what the network takes.
+    benchmark = prepared.benchmark(options.benchmark_warmup, options.benchmark_runs) if options.benchmark else None
+    metrics = prepared.run()
 
-    metrics = validate(options, data, loader)
-    where = "the embedded dataset" if data.format == "shapes" else data.root
-    rank_zero_only(print_metrics)(f"{options.checkpoint} on {where} ({data.format})", metrics)
+    @rank_zero_only
+    def report() -> None:
+        from rich.console import Console
+
+        from yolo.evaluation.table import print_metrics
+
+        where = "the embedded dataset" if data.format == "shapes" else data.root
+        print_metrics(f"{options.checkpoint} on {where} ({data.format})", metrics.as_dict())
+        console = Console(highlight=False, soft_wrap=True, markup=False)
+        if benchmark is not None:
+            from yolo.benchmark import print_benchmark
+
+            print_benchmark(console, benchmark)
+        if write_outcome(metrics, options, prepared.settings(), benchmark):
+            console.print(f"results in {options.output}")
+
+    report()
 
 
 def parse(arguments: Sequence[str]) -> tuple[ValidateOptions, DataOptions, ImageLoader | None]:
@@ -71,64 +75,16 @@ def parse(arguments: Sequence[str]) -> tuple[ValidateOptions, DataOptions, Image
     What is not given comes from `--config`, then from the checkpoint.
     """
     parser = make_parser("validate", (ValidateOptions.__doc__ or "").strip())
-    add_options(parser, ValidateOptions)
-    add_data_options(parser)
+    add_options(parser, ValidateOptions, short={"checkpoint": "c", "output": "o"})
+    add_data_options(parser, short=False)
     early = PlainParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--checkpoint")
+    early.add_argument("-c", "--checkpoint")
     known, _ = early.parse_known_args(arguments)
-    stored: dict[str, Any] = {}
-    if known.checkpoint:
-        stored = read_checkpoint(known.checkpoint)[CARD_KEY]["config"]["data"]
-        given = {item.partition("=")[0] for item in arguments}
-        if given & {"--config", "-c", "--data.root", "--data.format"}:  # another dataset: these mean nothing in it
-            stored = {name: value for name, value in stored.items() if name not in SPLIT_OPTIONS}
+    stored: dict[str, Any] = stored_data(known.checkpoint, arguments, ["--config"]) if known.checkpoint else {}
     parsed, data, loader, _ = parse_with_data(parser, arguments, stored)
     return ValidateOptions(**parsed), data, loader
 
 
-def validate(options: ValidateOptions, data: DataOptions, loader: ImageLoader | None = None) -> dict[str, float]:
-    """Metrics of the checkpoint on the validation split."""
-    from lightning.pytorch import Trainer
-
-    from yolo.data.datamodule import YOLODataModule
-    from yolo.data.source import loader_of_run
-    from yolo.lightning_output import options_at_fault, quiet
-    from yolo.memory import memory_at_fault, validation_settings
-    from yolo.size import as_size
-    from yolo.training.distributed import ending_together
-    from yolo.training.module import YOLOModule
-
-    quiet()
-    allow_network(options.network)
-    overrides = {
-        "image_size": as_size(options.size) if options.size is not None else None,
-        "nms_val_conf_threshold": options.conf,
-        "nms_iou_threshold": options.iou,
-        "nms_max_detections": options.max_det,
-        "conf_prod": options.conf_prod,
-    }
-    given = {name: value for name, value in overrides.items() if value is not None}
-    module = YOLOModule.from_checkpoint(options.checkpoint, **given)
-    assert module.card is not None
-    trained = module.card.config["trainer"]
-    if loader is None and data.format != "shapes":
-        loader = loader_of_run(trained["image_loader"])
-    datamodule = YOLODataModule(image_size=module.image_size, image_loader=loader, seed=trained["seed"], **asdict(data))
-    if options.device not in DEVICES:
-        raise UserError(f"--device is {options.device!r}, expected one of {', '.join(DEVICES)}")
-    with options_at_fault():
-        trainer = Trainer(
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            accelerator=DEVICES[options.device],
-            precision=cast(Any, options.precision or trained["precision"]),
-            devices=options.devices,
-        )
-    memory = validation_settings(trainer, module, datamodule)
-    with ending_together(trainer, memory), memory_at_fault(memory):
-        trainer.validate(module, datamodule=datamodule, verbose=False)
-    assert module.metrics is not None
-    return module.metrics.as_dict()
+def validate(options: MeasureOptions, data: DataOptions, loader: ImageLoader | None = None) -> dict[str, float]:
+    """Metrics of the checkpoint on the validation split, by name."""
+    return measure(options, data, loader).as_dict()

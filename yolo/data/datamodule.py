@@ -111,6 +111,8 @@ class YOLODataModule(L.LightningDataModule):
         self.image_size = (image_size[0], image_size[1])
         self.image_loader = choose_loader(self.options, image_loader)
         self.seed = seed
+        self.whole_images = False
+        """Whether validation gets images in their own sizes, one per batch, and not letterboxed."""
         self.max_epochs: int | None = None
         """The epochs of the training, where no trainer says so."""
         self.train: AnnotatedSet | None = None
@@ -216,7 +218,7 @@ class YOLODataModule(L.LightningDataModule):
         return self._loader(dataset, sampler, drop_last=len(sampler) >= self.options.batch_size)
 
     def val_dataloader(self) -> BatchLoader:
-        """Letterboxed batches in order; each image is on exactly one rank."""
+        """Batches in order, letterboxed unless `whole_images`; each image is on exactly one rank."""
         if self.val is None:
             raise RuntimeError("no validation data: call setup() first")
         rank, world_size = self._rank_and_world_size()
@@ -239,7 +241,7 @@ class YOLODataModule(L.LightningDataModule):
         return DetectionDataset(
             self._splits[split].images,
             pixels,
-            self.image_size,
+            None if self.whole_images and not pipeline else self.image_size,
             self.options.letterbox,
             pipeline=pipeline,
             mosaic_until=self._mosaic_until() if pipeline else None,
@@ -268,7 +270,7 @@ class YOLODataModule(L.LightningDataModule):
         workers = self._workers
         return BatchLoader(
             dataset,
-            batch_size=options.batch_size,
+            batch_size=1 if dataset.image_size is None else options.batch_size,
             sampler=sampler,
             drop_last=drop_last,
             collate_fn=collate,

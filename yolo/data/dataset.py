@@ -18,12 +18,13 @@ from yolo.data.sampler import TrainingItem
 class DetectionDataset(Dataset[Sample]):
     """Samples of one split.
 
-    With a pipeline, items are `TrainingItem`s and augmented; without one, items are indices and letterboxed.
+    With a pipeline, items are `TrainingItem`s and augmented; without one, items are indices and letterboxed, or left
+    as they are.
 
     Args:
         records: The annotated images.
         pixels: Their pixels.
-        image_size: Height and width of the samples.
+        image_size: Height and width of the samples; None, without a pipeline, for those of each image.
         letterbox: Where an image of another shape sits inside the sample.
         pipeline: The augmentation, or None.
         mosaic_until: The epoch from which on there are no compositions of several images; None for never.
@@ -33,7 +34,7 @@ class DetectionDataset(Dataset[Sample]):
         self,
         records: Sequence[AnnotatedImage],
         pixels: PixelSource,
-        image_size: tuple[int, int],
+        image_size: tuple[int, int] | None,
         letterbox: LetterboxMode = "center",
         *,
         pipeline: AugmentPipeline | None = None,
@@ -56,6 +57,8 @@ class DetectionDataset(Dataset[Sample]):
             mosaic = self.mosaic_until is None or item.epoch < self.mosaic_until
             return self.pipeline(self, item, mosaic=mosaic)
         sample = self.read(item)
+        if self.image_size is None:
+            return sample
         height, width = sample.image.shape[:2]
         box = Letterbox((height, width), self.image_size, self.letterbox)
         boxes = np.asarray(box.to_target(sample.boxes), np.float32)

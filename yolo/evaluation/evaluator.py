@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from yolo.data.annotations import AnnotatedImage
 from yolo.evaluation.analysis import Analysis, analyse
 from yolo.evaluation.coco import CocoEvaluation, Detections, GroundTruth
 from yolo.evaluation.operating_point import OperatingPoint, operating_point
-from yolo.ranks import gather_objects
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 METRIC_NAMES = ("mAP", "mAP50", "mAP75", "AR100", "precision", "recall", "f1")
 
@@ -88,6 +90,8 @@ def _gather(
     records: list[AnnotatedImage], detections: list[np.ndarray]
 ) -> tuple[list[AnnotatedImage], list[np.ndarray]]:
     """Concatenate what the ranks collected, in order of image id so that the result does not depend on the ranks."""
+    from yolo.ranks import gather_objects
+
     shards = gather_objects(list(zip(records, detections, strict=True)))
     pairs = [pair for shard in shards for pair in shard]
     pairs.sort(key=lambda pair: pair[0].image_id)

@@ -43,13 +43,17 @@ def confidence_curves(evaluation: CocoEvaluation, thresholds: ArrayLike) -> Conf
     thresholds = np.asarray(thresholds, np.float64)
     found, counts = evaluation.detections, evaluation.class_counts
     classes = np.flatnonzero(counts)
+    order, total = np.argsort(thresholds), len(thresholds)
+    passed = np.searchsorted(thresholds[order], found.scores, side="right")  # how many thresholds each score reaches
 
     def count(verdict: int) -> NDArray[np.int64]:
         """Detections of this verdict that score at least each threshold, [K, T]."""
         kept = evaluation.matches == verdict
-        scores = [np.sort(found.scores[kept & (found.classes == c)]) for c in classes]
-        above = [len(s) - np.searchsorted(s, thresholds, side="left") for s in scores]
-        return np.array(above, np.int64).reshape(len(classes), len(thresholds))
+        cells = found.classes[kept] * (total + 1) + passed[kept]
+        histogram = np.bincount(cells, minlength=len(counts) * (total + 1)).reshape(len(counts), total + 1)[classes]
+        above = np.empty((len(classes), total), np.int64)
+        above[:, order] = histogram[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+        return above
 
     true, false, objects = count(1), count(0), counts[classes, None]
     return ConfidenceCurves(

@@ -204,14 +204,19 @@ class YOLOModule(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Start an empty evaluation."""
         assert self.card is not None
-        self._evaluator = Evaluator(self.card.category_ids, self.card.class_names, self.options.conf_prod)
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        # The ids of this dataset, which results files are compared with, not those of the one it was trained on.
+        self._evaluator = Evaluator(data.category_ids, self.card.class_names, self.options.conf_prod)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Detect and hand the detections, in original pixels, to the evaluator."""
         assert self._evaluator is not None
+        self._evaluator.update(batch.records, self.detect(batch))
+
+    def detect(self, batch: Batch) -> list[Tensor]:
+        """Detections [K, 6] of each image of a batch, in original pixels."""
         assert self.card is not None
-        detections = detect(self.model, batch.images, [r.size for r in batch.records], self.nms, self.card.letterbox)
-        self._evaluator.update(batch.records, detections)
+        return detect(self.model, batch.images, [r.size for r in batch.records], self.nms, self.card.letterbox)
 
     def on_validation_epoch_end(self) -> None:
         """Merge over the ranks, evaluate, log."""

@@ -1,0 +1,214 @@
+"""A checkpoint against a dataset: what `validate` and `compare` measure with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from yolo.commands.outcome import versions
+from yolo.data.loaders import ImageLoader
+from yolo.data.options import DataOptions
+from yolo.errors import UserError
+from yolo.models.checkpoint import CARD_KEY, allow_network, read_checkpoint
+from yolo.size import size_option
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+    from yolo.benchmark import Benchmark
+    from yolo.data.datamodule import YOLODataModule
+    from yolo.evaluation.evaluator import Metrics
+    from yolo.tiling import Tiling
+    from yolo.training.module import YOLOModule
+
+DEVICES = {"auto": "auto", "cpu": "cpu", "cuda": "gpu", "mps": "mps"}
+
+SPLIT_OPTIONS = (
+    "data_fraction",
+    "cache_only",
+    *(f"{split}_{kind}" for split in ("train", "val") for kind in ("images", "ann", "labels", "split")),
+)
+BENCHMARK_IMAGES = 32
+"""At least as many images are taken in turn, when there are."""
+PACKAGES = ("torch", "lightning", "numpy", "hotcoco")
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """How a checkpoint is measured; what is None comes from the checkpoint."""
+
+    checkpoint: Path
+    """Checkpoint written by `yolo fit`."""
+    batch_size: int | None = None
+    """Images per batch on each device; metrics do not depend on it."""
+    workers: int | None = None
+    """Processes that read images; metrics do not depend on it."""
+    conf: float | None = None
+    """Lowest score of a detection that enters the metrics."""
+    iou: float | None = None
+    """Boxes of one class overlapping more than this are duplicates."""
+    max_det: int | None = None
+    """Most detections per image."""
+    conf_prod: float | None = None
+    """Confidence at which precision, recall and F1 are reported."""
+    size: tuple[int, ...] | None = None
+    """Side of the square network input in pixels, or height and width."""
+    tile: int | None = None
+    """See large images through square windows of this side in pixels, merged by one NMS."""
+    overlap: float = 0.2
+    """Part of a window that the next one shows too."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    devices: int = 1
+    """Number of devices that share the images out among themselves."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None
+    """Arithmetic of the network."""
+    network: str | None = None
+    """Import path of the checkpoint's network, when that is code of your own."""
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """The windows, if images are seen through some."""
+        if self.tile is None:
+            return None
+        from yolo.tiling import Tiling
+
+        return Tiling(self.tile, self.overlap)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A checkpoint and a dataset, ready to be measured."""
+
+    options: MeasureOptions
+    module: YOLOModule
+    datamodule: YOLODataModule
+    trainer: Trainer
+
+    def run(self) -> Metrics:
+        """The evaluation of the checkpoint on the validation split, equal on all processes."""
+        from yolo.memory import memory_at_fault, validation_settings
+        from yolo.training.distributed import ending_together
+
+        memory = validation_settings(self.trainer, self.module, self.datamodule)
+        with ending_together(self.trainer, memory), memory_at_fault(memory):
+            self.trainer.validate(self.module, datamodule=self.datamodule, verbose=False)
+        assert self.module.metrics is not None
+        return self.module.metrics
+
+    def benchmark(self, warmup: int, runs: int) -> Benchmark:
+        """Latency and memory of the deployed network on images of the validation split, on one device."""
+        from yolo.benchmark import benchmark_detector
+        from yolo.boxes.nms import NMSOptions
+        from yolo.memory import memory_at_fault, validation_settings
+
+        self.datamodule.setup("validate")
+        assert self.datamodule.val is not None
+        batch, nms = self.datamodule.options.batch_size, self.module.nms
+        pixels = self.datamodule.pixels("val")
+        wanted = min(len(self.datamodule.val.images), max(2 * batch, BENCHMARK_IMAGES))
+        operating = NMSOptions(self.module.options.conf_prod, nms.iou, nms.max_detections)
+        memory = validation_settings(self.trainer, self.module, self.datamodule)
+        with self.trainer.precision_plugin.val_step_context(), memory_at_fault(memory):
+            return benchmark_detector(
+                self.module.model.deploy().to(self.trainer.strategy.root_device),
+                [pixels(number) for number in range(wanted)],
+                self.module.image_size,
+                self.datamodule.options.letterbox,
+                operating,
+                batches=sorted({1, batch}),
+                warmup=warmup,
+                runs=runs,
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """What was measured and how, as plain values; without keys."""
+        options, data, nms = self.options, self.datamodule.options, self.module.nms
+        return {
+            "checkpoint": str(options.checkpoint),
+            "confidence": nms.confidence,
+            "iou": nms.iou,
+            "max_detections": nms.max_detections,
+            "operating_confidence": self.module.options.conf_prod,
+            "image_size": list(self.module.image_size),
+            "letterbox": data.letterbox,
+            "tile": None if options.tile is None else {"size": options.tile, "overlap": options.overlap},
+            "batch_size": data.batch_size,
+            "precision": str(self.trainer.precision),
+            "device": str(self.trainer.strategy.root_device),
+            "devices": self.trainer.world_size,
+            "data": {"root": None if data.format == "shapes" else data.root, "format": data.format},
+            "versions": versions(PACKAGES),
+        }
+
+
+def prepare(options: MeasureOptions, data: DataOptions, loader: ImageLoader | None = None) -> Measurement:
+    """Read the checkpoint and set everything up for it. UserError for what cannot be used; no data is read yet."""
+    from yolo.data.datamodule import YOLODataModule
+    from yolo.data.source import loader_of_run
+    from yolo.lightning_output import quiet
+    from yolo.training.module import YOLOModule
+    from yolo.training.tiled import TiledModule
+
+    quiet()
+    allow_network(options.network)
+    tiling = options.tiling
+    overrides = {
+        "image_size": size_option(options.size) if options.size is not None else None,
+        "nms_val_conf_threshold": options.conf,
+        "nms_iou_threshold": options.iou,
+        "nms_max_detections": options.max_det,
+        "conf_prod": options.conf_prod,
+    }
+    given = {name: value for name, value in overrides.items() if value is not None}
+    module = (TiledModule if tiling else YOLOModule).from_checkpoint(options.checkpoint, **given)
+    assert module.card is not None
+    trained = module.card.config["trainer"]
+    if loader is None and data.format != "shapes":
+        loader = loader_of_run(trained["image_loader"])
+    loading = {"batch_size": options.batch_size, "num_workers": options.workers}
+    values = asdict(data) | {name: value for name, value in loading.items() if value is not None}
+    datamodule = YOLODataModule(image_size=module.image_size, image_loader=loader, seed=trained["seed"], **values)
+    if tiling and isinstance(module, TiledModule):
+        module.tiling = tiling
+        datamodule.whole_images = True
+    return Measurement(options, module, datamodule, make_trainer(options, options.precision or trained["precision"]))
+
+
+def make_trainer(options: MeasureOptions, precision: str) -> Trainer:
+    """Lightning on the devices asked for, silent, writing nothing."""
+    from lightning.pytorch import Trainer
+
+    from yolo.lightning_output import options_at_fault
+
+    if options.device not in DEVICES:
+        raise UserError(f"--device is {options.device!r}, expected one of {', '.join(DEVICES)}")
+    with options_at_fault():
+        return Trainer(
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            accelerator=DEVICES[options.device],
+            precision=cast(Any, precision),
+            devices=options.devices,
+        )
+
+
+def measure(options: MeasureOptions, data: DataOptions, loader: ImageLoader | None = None) -> Metrics:
+    """The evaluation of a checkpoint on the validation split of a dataset."""
+    return prepare(options, data, loader).run()
+
+
+def stored_data(
+    checkpoint: str | Path, arguments: Sequence[str], config_flags: Sequence[str] = ("--config", "-c")
+) -> dict[str, Any]:
+    """The data section of the run that wrote a checkpoint, as far as it means something with these arguments."""
+    stored: dict[str, Any] = read_checkpoint(checkpoint)[CARD_KEY]["config"]["data"]
+    given = {item.partition("=")[0] for item in arguments}
+    if given & {*config_flags, "--data.root", "--data.format"}:  # another dataset: these mean nothing in it
+        stored = {name: value for name, value in stored.items() if name not in SPLIT_OPTIONS}
+    return stored
