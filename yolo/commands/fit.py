@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from yolo.commands.data_config import whole_seed
@@ -23,13 +23,20 @@ from yolo.memory import memory_at_fault, training_settings
 from yolo.options import SentenceErrors
 from yolo.shipped_configs import resolve_configs
 from yolo.size import as_size
-from yolo.training.callbacks import BestCheckpoint, EMACallback, ExactResume, TrainingSummaryCallback
+from yolo.training.callbacks import (
+    BestCheckpoint,
+    EMACallback,
+    ExactResume,
+    TrainingSummaryCallback,
+    YOLOProgressBar,
+)
 from yolo.training.callbacks.checkpoint import find_last
 from yolo.training.callbacks.freeze import FreezeCallback
 from yolo.training.callbacks.non_finite import NonFiniteGuard
 from yolo.training.callbacks.plots import MetricsPlotsCallback
 from yolo.training.callbacks.resume import card_to_resume
 from yolo.training.distributed import ending_together, refuse_setup
+from yolo.training.loggers import LoggedConfig, LogOutcome, complete_loggers, finish, refuse_secrets
 from yolo.training.lr_finder import find_learning_rate
 from yolo.training.module import YOLOModule
 
@@ -86,6 +93,13 @@ class FitCLI(LightningCLI):
         listed = listed if isinstance(listed, list) else [listed]
         options = self.model.options
         ours = [*callbacks, TrainingSummaryCallback(), ExactResume(), NonFiniteGuard(), MetricsPlotsCallback(options)]
+        ours.append(LogOutcome(options.metrics_plots_dir))
+        if config.get("enable_progress_bar") is False:
+            listed = [c for c in listed if not isinstance(c, ProgressBar)]
+        elif not any(isinstance(c, ProgressBar) for c in listed):
+            ours.append(YOLOProgressBar())
+        config["logger"] = complete_loggers(config.get("logger"))
+        refuse_secrets(config["logger"] or [])
         if options.freeze_backbone or options.freeze_layers:
             ours.append(FreezeCallback(options))
         config["callbacks"] = [*listed]
@@ -115,6 +129,7 @@ class FitCLI(LightningCLI):
                 find_learning_rate(self.trainer, model, **kwargs)
             else:
                 self.trainer.fit(model, weights_only=True, **kwargs)
+        finish(self.trainer.loggers)
 
     def after_fit(self) -> None:
         """Show what was learned: metrics of the best epoch and a sheet of its detections."""
@@ -189,6 +204,7 @@ def make_cli(arguments: Sequence[str], *, run: bool = True) -> FitCLI:
         parser_kwargs={"prog": "yolo"},
         trainer_defaults=TRAINER_DEFAULTS,
         seed_everything_default=0,
+        save_config_callback=LoggedConfig,
         save_config_kwargs={"overwrite": True},
         auto_configure_optimizers=False,
     )
