@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
@@ -23,18 +24,31 @@ from yolo.training.callbacks.checkpoint import BestCheckpoint
 
 SAVE_DIR, NAME = "runs", "fit"
 SECRET = "encryption_key"
+PACKAGES = {"WandbLogger": "wandb", "TensorBoardLogger": "tensorboard"}
 
 
-def complete_loggers(given: Logger | Iterable[Logger] | bool | None) -> list[Logger] | bool:
+def require_packages(given: Any) -> None:
+    """UserError for a logger in a parsed config whose package is not installed."""
+    for entry in given if isinstance(given, list) else [given]:
+        name = str(entry.get("class_path")).rpartition(".")[2] if isinstance(entry, Namespace) else ""
+        package = PACKAGES.get(name)
+        if package and importlib.util.find_spec(package) is None:
+            raise UserError(f"--trainer.logger={name} needs the package {package}: pip install 'yolo[{package}]'")
+
+
+def complete_loggers(given: Logger | Iterable[Logger] | bool | None, name: str | None = None) -> list[Logger] | bool:
     """The loggers of a run, a CSVLogger first, since the first one decides on the run's folder.
 
     A CSVLogger alone gets a TensorBoardLogger for the same folder beside it, where TensorBoard is installed. A list is
-    taken as it is, but for the CSVLogger. False, no logger at all, stays as it is.
+    taken as it is, but for the CSVLogger. False, no logger at all, stays as it is. A CSVLogger made here is called
+    `name`, or as the TensorBoardLogger is.
     """
     if given is False:
         return False
     listed = [] if given is None or given is True else [given] if isinstance(given, Logger) else list(given)
-    csv = next((logger for logger in listed if isinstance(logger, CSVLogger)), None) or _csv_beside(listed)
+    csv = next((logger for logger in listed if isinstance(logger, CSVLogger)), None) or _csv_beside(
+        listed, name or NAME
+    )
     others = [logger for logger in listed if logger is not csv]
     if given is csv or given is None or given is True:
         others += _tensorboard_beside(csv)
@@ -43,13 +57,13 @@ def complete_loggers(given: Logger | Iterable[Logger] | bool | None) -> list[Log
     return [csv, *others]
 
 
-def _csv_beside(listed: list[Logger]) -> CSVLogger:
+def _csv_beside(listed: list[Logger], name: str) -> CSVLogger:
     """Shares the folder of a TensorBoardLogger; beside others, numbered runs in their folder, or in `runs`."""
     for logger in listed:
         if isinstance(logger, TensorBoardLogger):
             return CSVLogger(logger.save_dir, logger.name, logger.version)
     folder = next((logger.save_dir for logger in listed if logger.save_dir), None)
-    return CSVLogger(SAVE_DIR if folder in (None, ".", "./") else str(folder), NAME)
+    return CSVLogger(SAVE_DIR if folder in (None, ".", "./") else str(folder), name)
 
 
 def _tensorboard_beside(csv: CSVLogger) -> list[Logger]:

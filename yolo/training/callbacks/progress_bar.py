@@ -74,8 +74,10 @@ class YOLOProgressBar(ProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Draw anew if it is time to."""
+        if self._live is None:
+            return
         self._clock.count(len(batch.records) * trainer.world_size)
-        if self._due():
+        if self._due() or trainer.is_last_batch:
             module = cast(YOLOModule, pl_module)
             self._losses = "  ".join(f"{name} {mean:.3f}" for name, mean in module.losses.own_means().items())
             rate = module.schedule(max(trainer.global_step - 1, 0)).lr  # of the step that was
@@ -84,7 +86,7 @@ class YOLOProgressBar(ProgressBar):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the validation's progress."""
-        if not trainer.sanity_checking:
+        if self._live and not trainer.sanity_checking:
             self._validation = (0, int(self.total_val_batches))
             self._refresh()
 
@@ -94,6 +96,12 @@ class YOLOProgressBar(ProgressBar):
             self._validation = (self._validation[0] + 1, self._validation[1])
             if self._due():
                 self._refresh()
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """All batches are done; what follows is the evaluation."""
+        if self._validation:
+            self._validation = (self._validation[1], self._validation[1])
+            self._refresh()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Back to the epoch."""
@@ -121,7 +129,7 @@ class YOLOProgressBar(ProgressBar):
         self._live = self.console = None
 
     def _due(self) -> bool:
-        return self._live is not None and time.monotonic() - self._shown >= self.seconds
+        return time.monotonic() - self._shown >= self.seconds
 
     def _refresh(self) -> None:
         if self._live:
