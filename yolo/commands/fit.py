@@ -83,7 +83,7 @@ class FitCLI(LightningCLI):
         """Take no options from a checkpoint, as Lightning would: its file could name code to import."""
 
     def before_instantiate_classes(self) -> None:
-        """Take the sweep out of the config, so that the one saved with the run trains; look for the loggers' packages."""
+        """Take the sweep out of the config, so that the one saved with the run trains; look for packages of loggers."""
         config = self.config.get(str(self.subcommand), self.config)
         self.find_lr, config.find_lr = config.find_lr, False
         require_packages(config.trainer.logger)
@@ -139,7 +139,7 @@ class FitCLI(LightningCLI):
                 find_learning_rate(self.trainer, model, **kwargs)
             else:
                 self.trainer.fit(model, weights_only=True, **kwargs)
-        finish(self.trainer.loggers)
+                finish(self.trainer.loggers)
 
     def after_fit(self) -> None:
         """Show what was learned: metrics of the best epoch and a sheet of its detections."""

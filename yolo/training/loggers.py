@@ -52,7 +52,7 @@ def complete_loggers(given: Logger | Iterable[Logger] | bool | None, name: str |
     others = [logger for logger in listed if logger is not csv]
     if given is csv or given is None or given is True:
         others += _tensorboard_beside(csv)
-    for logger in (csv, *others):
+    for logger in (csv, *(other for other in others if isinstance(other, TensorBoardLogger))):
         _ = logger.version  # chosen now, before the first of them makes the folder that the next one would evade
     return [csv, *others]
 

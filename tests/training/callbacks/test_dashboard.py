@@ -10,6 +10,7 @@ import torch
 from tests.conftest import TINY_FIT, run_yolo
 from tests.evaluation.test_analysis import scattered
 from tests.training.test_module import TINY
+from yolo.commands.fit import make_cli
 from yolo.errors import UserError
 from yolo.evaluation.evaluator import Metrics
 from yolo.training.callbacks import BestCheckpoint, EvalDashboardCallback
@@ -97,6 +98,20 @@ def test_quiet_where_nothing_is_to_be_said(capsys: pytest.CaptureFixture[str]) -
 def test_wrong_options(options: dict, part: str) -> None:
     with pytest.raises(UserError, match=re.escape(part)):
         EvalDashboardCallback(**options)
+
+
+def test_configs_name_it_with_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = (Path(__file__).parents[3] / "configs/default.yaml").read_text()
+    block = shipped[shipped.index("  # callbacks:") :].split("  # Runs are written")[0]
+    block = re.sub(r"(?m)^  # (?=( *#)|( *- )|( *\w+:))", "  ", block)
+    assert "callbacks:\n" in block
+    Path("given.yaml").write_text(f"trainer:\n{block}")
+    cli = make_cli([*TINY_FIT[1:], "--config=given.yaml"], run=False)
+    (found,) = (c for c in cli.trainer.callbacks if isinstance(c, EvalDashboardCallback))
+    default = EvalDashboardCallback()
+    options = ("conf_prod", "show_trends", "top_n_classes")
+    assert [getattr(found, name) for name in options] == [getattr(default, name) for name in options]
 
 
 @pytest.mark.slow
