@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 from tests.conftest import TINY_FIT, assert_user_error, launch_yolo, run_yolo
 from tests.tiny_dataset import write_dataset
 from tests.training.test_module import TINY
+from yolo.commands.fit import make_cli
 from yolo.errors import UserError
 from yolo.training.loggers import complete_loggers, flatten, refuse_secrets
 
@@ -90,6 +91,14 @@ def test_a_logger_whose_package_is_missing(listed: bool, tmp_path: Path, monkeyp
     options = ["--trainer.logger+=lightning.pytorch.loggers.WandbLogger"] if listed else WANDB
     done = run_yolo("fit", "--config=quickstart", *options, cwd=tmp_path)
     assert_user_error(done, "WandbLogger", "package wandb", "pip install 'yolo[wandb]'")
+
+
+def test_a_sweep_is_not_told_to_anyone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for options, number in (([], 2), (["--find_lr=true"], 1), ([*WANDB, "--find_lr=true"], 1)):
+        trainer = make_cli([*FIT[1:], *options], run=False).trainer
+        assert len(trainer.loggers) == number
+        assert isinstance(trainer.logger, CSVLogger)
 
 
 def test_tensorboard_has_metrics_options_and_plots(tmp_path: Path) -> None:

@@ -116,8 +116,10 @@ class FitCLI(LightningCLI):
         listed = self.config.get(str(self.subcommand), self.config).trainer.logger
         options = listed.get("init_args") if isinstance(listed, Namespace) else None
         loggers = complete_loggers(given, options.get("name") if options else None)
-        refuse_secrets(loggers if isinstance(loggers, list) else [])
-        return loggers
+        if not isinstance(loggers, list):
+            return loggers
+        refuse_secrets(loggers)
+        return loggers[:1] if self.find_lr else loggers  # a sweep is no run to tell anyone of
 
     def fit(self, model: YOLOModule, **kwargs: Any) -> None:
         """Train; a checkpoint to resume from is read as plain tensors."""
