@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import io
 import logging
 import warnings
+from types import SimpleNamespace
 
-from yolo.lightning_output import quiet
+import pytest
+from rich.console import Console
+
+from yolo.lightning_output import console_of, print_line, quiet
 
 
 def test_banners_are_silenced_and_warnings_kept() -> None:
@@ -14,3 +19,16 @@ def test_banners_are_silenced_and_warnings_kept() -> None:
         warnings.warn("something that matters", stacklevel=1)
     assert [str(w.message) for w in caught] == ["something that matters"]
     assert logging.getLogger("lightning.pytorch.utilities.rank_zero").getEffectiveLevel() >= logging.WARNING
+
+
+def test_lines_go_where_the_progress_bar_is(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(file=io.StringIO(), width=20)
+    for bar in (SimpleNamespace(console=console), SimpleNamespace(console=None), None):
+        trainer = SimpleNamespace(progress_bar_callback=bar, is_global_zero=True)
+        assert (console_of(trainer) is console) == bool(bar and bar.console)
+        print_line(trainer, "a line [red]longer[/red] than the console")
+    line = "a line [red]longer[/red] than the console\n"
+    assert console.file.getvalue() == line
+    assert capsys.readouterr().out == 2 * line
+    print_line(SimpleNamespace(is_global_zero=False), "of another process")
+    assert capsys.readouterr().out == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -37,10 +38,16 @@ def quiet() -> None:
         warnings.simplefilter("ignore")
 
 
+def console_of(trainer: Trainer) -> Console:
+    """Where to print while `trainer` trains: that of the progress bar, which moves out of the way, or else stdout."""
+    bar = getattr(trainer, "progress_bar_callback", None)
+    return getattr(bar, "console", None) or Console(file=sys.stdout)
+
+
 def print_line(trainer: Trainer, line: str) -> None:
     """Print a line, once for all processes, that reads the same on a terminal and in a log file."""
     if trainer.is_global_zero:
-        Console(highlight=False, soft_wrap=True, markup=False).print(line)
+        console_of(trainer).print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 @contextlib.contextmanager

@@ -49,3 +49,11 @@ def test_an_epoch_starts_from_nothing() -> None:
     meter.reset()
     meter.update(losses(3.0, 4.0), images=5)
     assert meter.means()["box"].item() == 3.0
+
+
+def test_a_process_can_ask_for_its_own_means() -> None:
+    meter = LossMeter()
+    assert meter.own_means() == {}
+    meter.update({"box": torch.tensor(1.0), "cls": torch.tensor(4.0)}, images=1)
+    meter.update({"box": torch.tensor(2.0), "cls": torch.tensor(8.0)}, images=3)
+    assert meter.own_means() == {"box": 1.75, "cls": 7.0}

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
 
 from yolo.commands.data_config import whole_seed
 from yolo.data.datamodule import YOLODataModule
@@ -23,13 +25,20 @@ from yolo.memory import memory_at_fault, training_settings
 from yolo.options import SentenceErrors
 from yolo.shipped_configs import resolve_configs
 from yolo.size import as_size
-from yolo.training.callbacks import BestCheckpoint, EMACallback, ExactResume, TrainingSummaryCallback
+from yolo.training.callbacks import (
+    BestCheckpoint,
+    EMACallback,
+    ExactResume,
+    TrainingSummaryCallback,
+    YOLOProgressBar,
+)
 from yolo.training.callbacks.checkpoint import find_last
 from yolo.training.callbacks.freeze import FreezeCallback
 from yolo.training.callbacks.non_finite import NonFiniteGuard
 from yolo.training.callbacks.plots import MetricsPlotsCallback
 from yolo.training.callbacks.resume import card_to_resume
 from yolo.training.distributed import ending_together, refuse_setup
+from yolo.training.loggers import LoggedConfig, LogOutcome, complete_loggers, finish, refuse_secrets, require_packages
 from yolo.training.lr_finder import find_learning_rate
 from yolo.training.module import YOLOModule
 
@@ -74,9 +83,10 @@ class FitCLI(LightningCLI):
         """Take no options from a checkpoint, as Lightning would: its file could name code to import."""
 
     def before_instantiate_classes(self) -> None:
-        """Take the sweep out of the config, so that the one saved with the run trains."""
+        """Take the sweep out of the config, so that the one saved with the run trains; look for packages of loggers."""
         config = self.config.get(str(self.subcommand), self.config)
         self.find_lr, config.find_lr = config.find_lr, False
+        require_packages(config.trainer.logger)
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         """A callback that the config lists replaces ours of the same kind."""
@@ -86,6 +96,12 @@ class FitCLI(LightningCLI):
         listed = listed if isinstance(listed, list) else [listed]
         options = self.model.options
         ours = [*callbacks, TrainingSummaryCallback(), ExactResume(), NonFiniteGuard(), MetricsPlotsCallback(options)]
+        ours.append(LogOutcome(options.metrics_plots_dir))
+        if config.get("enable_progress_bar") is False:
+            listed = [c for c in listed if not isinstance(c, ProgressBar)]
+        elif not any(isinstance(c, ProgressBar) for c in listed):
+            ours.append(YOLOProgressBar())
+        config["logger"] = self._loggers(config.get("logger"))
         if options.freeze_backbone or options.freeze_layers:
             ours.append(FreezeCallback(options))
         config["callbacks"] = [*listed]
@@ -94,6 +110,16 @@ class FitCLI(LightningCLI):
             return super()._instantiate_trainer(config, callbacks)
         except ValueError as error:  # a strategy or an accelerator that does not exist or does not fit
             raise UserError(" ".join(str(error).split())) from error
+
+    def _loggers(self, given: Logger | list[Logger] | bool | None) -> list[Logger] | bool:
+        """The loggers of the config and those that each run has. A single one may name the runs."""
+        listed = self.config.get(str(self.subcommand), self.config).trainer.logger
+        options = listed.get("init_args") if isinstance(listed, Namespace) else None
+        loggers = complete_loggers(given, options.get("name") if options else None)
+        if not isinstance(loggers, list):
+            return loggers
+        refuse_secrets(loggers)
+        return loggers[:1] if self.find_lr else loggers  # a sweep is no run to tell anyone of
 
     def fit(self, model: YOLOModule, **kwargs: Any) -> None:
         """Train; a checkpoint to resume from is read as plain tensors."""
@@ -115,6 +141,7 @@ class FitCLI(LightningCLI):
                 find_learning_rate(self.trainer, model, **kwargs)
             else:
                 self.trainer.fit(model, weights_only=True, **kwargs)
+                finish(self.trainer.loggers)
 
     def after_fit(self) -> None:
         """Show what was learned: metrics of the best epoch and a sheet of its detections."""
@@ -189,6 +216,7 @@ def make_cli(arguments: Sequence[str], *, run: bool = True) -> FitCLI:
         parser_kwargs={"prog": "yolo"},
         trainer_defaults=TRAINER_DEFAULTS,
         seed_everything_default=0,
+        save_config_callback=LoggedConfig,
         save_config_kwargs={"overwrite": True},
         auto_configure_optimizers=False,
     )

@@ -39,6 +39,12 @@ class LossMeter:
         total = sum_over_ranks(torch.stack([*self._sums.values(), images]))
         return dict(zip(self._sums, total[:-1] / total[-1], strict=True))
 
+    def own_means(self) -> dict[str, float]:
+        """The mean of each loss over this process's images so far; it alone may ask. Waits for the device."""
+        if not self._sums:
+            return {}
+        return dict(zip(self._sums, (torch.stack([*self._sums.values()]) / self._images).tolist(), strict=True))
+
     def state_dict(self) -> dict[str, Any]:
         """The sums, as they are stored in a checkpoint."""
         return {"sums": dict(self._sums), "images": self._images}

@@ -20,6 +20,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from yolo.errors import UserError
+from yolo.evaluation.evaluator import Metrics
 from yolo.training.stop_signal import StopSignal, end_as
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ class BestCheckpoint(Checkpoint):
         """The best epoch, counted from 1; 0 before the first validation."""
         self.best_metrics: dict[str, float] = {}
         """The metrics of the best epoch."""
+        self.best_evaluation: Metrics | None = None
+        """All of the best epoch's evaluation, on the first process; None if this run has not seen that epoch."""
         self._names: list[str] = []
         self._dropped: list[str] = []
         self._signal = StopSignal()
@@ -147,6 +150,7 @@ class BestCheckpoint(Checkpoint):
             self.best_epoch = trainer.current_epoch + 1
             metrics = trainer.callback_metrics.items()
             self.best_metrics = {name: float(value) for name, value in metrics if name.startswith("val/")}
+            self.best_evaluation = getattr(pl_module, "metrics", None) if trainer.is_global_zero else None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `last.ckpt`, then name it by its merits."""

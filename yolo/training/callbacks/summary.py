@@ -8,7 +8,7 @@ from typing import Any, cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from yolo.lightning_output import print_line
-from yolo.training.callbacks.checkpoint import BestCheckpoint
+from yolo.training.callbacks.checkpoint import BEST, BestCheckpoint
 
 
 class TrainingSummaryCallback(Callback):
@@ -46,10 +46,21 @@ class TrainingSummaryCallback(Callback):
             return
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch = trainer.current_epoch + 1
-        best = any(c.best_epoch == epoch for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint))
         losses = "  ".join(f"{name} {float(mean):.3f}" for name, mean in cast(Any, pl_module).losses.means().items())
         print_line(
             trainer,
             f"epoch {epoch}/{trainer.max_epochs}  {losses}  mAP {logged['val/mAP']:.4f}  "
-            f"mAP50 {logged['val/mAP50']:.4f}  {time.monotonic() - self._started:.0f}s{'  best' if best else ''}",
+            f"mAP50 {logged['val/mAP50']:.4f}  {time.monotonic() - self._started:.0f}s{_best(trainer, epoch)}",
         )
+
+
+def _best(trainer: Trainer, epoch: int) -> str:
+    """The file that the epoch is about to become, if it is the best, or else what the best one is."""
+    checkpoint = next((c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), None)
+    if checkpoint is None or not checkpoint.best_epoch:
+        return ""
+    if checkpoint.best_epoch == epoch:
+        return f"  best -> {BEST}"
+    monitor = checkpoint.monitor.removeprefix("val/")
+    kind = "" if monitor == "mAP" else f"{monitor} "
+    return f"  best {kind}{checkpoint.best_metrics[checkpoint.monitor]:.4f} at epoch {checkpoint.best_epoch}"
