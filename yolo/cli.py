@@ -23,9 +23,9 @@ class Command:
 COMMANDS = {
     "fit": Command("yolo.commands.fit", "Train a detector."),
     "validate": Command("yolo.commands.validate", "Measure a checkpoint on a dataset with COCO's metrics."),
-    "evaluate": Command("yolo.commands.evaluate", "Measure the detections of any detector with COCO's metrics."),
     "predict": Command("yolo.commands.predict", "Detect objects in images."),
     "info": Command("yolo.commands.info", "Show parameters, FLOPs and shapes of a network."),
+    "evaluate": Command("yolo.commands.evaluate", "Measure the detections of any detector with COCO's metrics."),
     "check-data": Command("yolo.commands.check_data", "Look for faults in a dataset, and count what is in it."),
     "visualize-aug": Command("yolo.commands.visualize_aug", "Draw training samples as the network sees them."),
     "cache-create": Command("yolo.commands.cache_create", "Build the image cache of a dataset without training."),
