@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from tests.conftest import Run
 from yolo import Detections, Detector
 from yolo.boxes.nms import NMSOptions
 from yolo.errors import UserError
+from yolo.tiling import Tiling
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def test_result(detector: Detector, picture: np.ndarray) -> None:
 
 
 def test_thresholds_come_from_the_checkpoint_unless_given(detector: Detector) -> None:
-    assert detector._nms(confidence=None, iou=0.3, max_detections=None) == NMSOptions(0.25, 0.3, 300)
+    assert detector.thresholds(iou=0.3) == NMSOptions(0.25, 0.3, 300)
 
 
 def test_deployed_network_has_no_training_parts(detector: Detector) -> None:
@@ -88,3 +90,62 @@ def test_nothing_to_draw_on() -> None:
     with pytest.raises(ValueError, match="without keeping the image"):
         empty.plot()
     assert empty.to_dicts() == []
+
+
+def test_supervision(detector: Detector, picture: np.ndarray) -> None:
+    supervision = pytest.importorskip("supervision")
+    found = detector(picture, confidence=0.001, max_detections=5)
+    converted = found.to_supervision()
+    assert isinstance(converted, supervision.Detections)
+    assert len(converted) == len(found) > 0
+    assert np.array_equal(converted.xyxy, found.boxes)
+    assert np.array_equal(converted.confidence, found.scores)
+    assert np.array_equal(converted.class_id, found.classes)
+    assert converted.data["class_name"].tolist() == found.names
+    first = converted[converted.class_id == found.classes[0]]  # what that library is for
+    assert set(first.data["class_name"]) == {found.names[0]}
+    assert supervision.BoxAnnotator().annotate(picture.copy(), converted).shape == picture.shape
+
+
+def test_supervision_of_nothing() -> None:
+    pytest.importorskip("supervision")
+    none = np.zeros((0, 4), np.float32)
+    converted = Detections(none, none[:, 0], np.zeros(0, np.int64), ("a",), (4, 4)).to_supervision()
+    assert len(converted) == 0
+    assert converted.is_empty()
+
+
+def test_without_supervision(detector: Detector, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(UserError, match="pip install supervision"):
+        detector(picture).to_supervision()
+
+
+def test_steps_are_the_whole(detector: Detector, picture: np.ndarray) -> None:
+    options = detector.thresholds(0.001)
+    (seen,) = detector.run([detector.read(picture)], options)
+    found = detector.finish(seen, options)
+    assert found.to_dicts() == detector(picture, confidence=0.001).to_dicts()
+
+
+def test_windows(tiny_run: Run, picture: np.ndarray) -> None:
+    whole = Detector.load(tiny_run.best, device="cpu")(picture, confidence=0.001)
+    same = Detector.load(tiny_run.best, device="cpu", tiling=Tiling(90))(picture, confidence=0.001)
+    assert np.array_equal(same.boxes, whole.boxes)
+    tiled = Detector.load(tiny_run.best, device="cpu", tiling=Tiling(40, 0.25))(picture, confidence=0.001)
+    assert len(tiled) > 0
+    assert tiled.image is not None
+    assert (tiled.boxes >= 0).all()
+    assert (tiled.boxes[:, 2:] <= (90, 40)).all()
+
+
+def test_images_at_once_are_as_images_alone(tiny_run: Run, picture: np.ndarray) -> None:
+    detector = Detector.load(tiny_run.best, device="cpu", tiling=Tiling(90))
+    options = detector.thresholds(0.001)
+    pictures = [picture, np.ascontiguousarray(picture[::-1]), np.tile(picture, (3, 2, 1)), picture[:, :50].copy()]
+    for image, seen in zip(pictures, detector.run([detector.read(p) for p in pictures], options), strict=True):
+        found, alone = detector.finish(seen, options), detector(image, confidence=0.001)
+        assert len(found) == len(alone) > 0
+        assert found.size == image.shape[:2]
+        np.testing.assert_allclose(found.scores, alone.scores, rtol=1e-3)
+        np.testing.assert_allclose(np.sort(found.boxes, 0), np.sort(alone.boxes, 0), atol=0.05)

@@ -9,12 +9,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import Run, launch_yolo, run_yolo
 from tests.models.weights.official import official, save_official
 from tests.tiny_dataset import write_dataset
 from yolo import cli
+from yolo.commands.predict_video import video_copy
 
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", ROOT / "HOWTO.md", ROOT / "training-experiment" / "README.md"]
@@ -77,6 +79,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
     for name in ("folder", "image_or_folder"):
         shutil.copytree(folder / "path/to/dataset/images/val", folder / name)
     shutil.copy(folder / "folder" / "0.jpg", folder / "image.jpg")
+    shutil.copytree(folder / "folder", folder / "datasets/one/images")
+    with video_copy(folder / "video.mp4", 10.0) as add:
+        add(np.zeros((48, 64, 3), np.uint8))
     done = run_yolo("fit", "--config=default", "--model.model_config=v9-t", "--data.format=yolo",
                     "--data.root=path/to/dataset", *SMALL, cwd=folder)  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from yolo.boxes.letterbox import Letterbox, LetterboxMode
 from yolo.boxes.nms import NMSOptions, non_max_suppression
-from yolo.models.detection_model import DetectionModel
+from yolo.models.detection_model import DetectionModel, Maps
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -56,8 +56,19 @@ def detect(
         B tensors [K, 6]: x1, y1, x2, y2 in original pixels and clipped to the image, score, class; best first.
     """
     maps, *_ = model(to_network_input(images))
+    return detections(model, maps, (images.shape[2], images.shape[3]), sizes, options, letterbox)
+
+
+def detections(
+    model: DetectionModel,
+    maps: Maps,
+    target: tuple[int, int],
+    sizes: Sequence[tuple[int, int]],
+    options: NMSOptions,
+    letterbox: LetterboxMode,
+) -> list[Tensor]:
+    """The second half of `detect`: from the main branch's raw maps, of a network input of `target` (height, width)."""
     found = non_max_suppression(model.decode(maps), options)
-    target = (images.shape[2], images.shape[3])
     for rows, size in zip(found, sizes, strict=True):
         rows[:, :4] = Letterbox(size, target, letterbox).to_source(rows[:, :4], clip=True)
     return found

@@ -1,8 +1,8 @@
 """Detection in pictures much larger than the network's input: windows that overlap, merged by the one NMS.
 
-A window shows an object whole or cut. Of the cut ones, those that the next window shows more of are left out, so the
-overlap decides up to which size objects are found in full resolution; larger ones are found in the picture as a whole,
-which is one more window, and what windows show of them does not count beside that.
+A window shows an object whole or cut. Cut ones that the next window shows more of are left out, so objects up to the
+size of the overlap are found once, in full resolution. The picture as a whole is one more window, for larger objects,
+and their parts do not count beside them. What each of these is worth: `python benchmarks/tiling.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yolo.boxes.convert import xywh_to_xyxy, xyxy_to_xywh
+from yolo.boxes.iou import box_iou
 from yolo.boxes.letterbox import Letterbox, LetterboxMode
 from yolo.boxes.nms import NMSOptions, suppress
 from yolo.errors import UserError, require_ranges
@@ -25,6 +26,8 @@ BATCH = 8
 """Windows that go through the network together."""
 _NEAR = 0.01
 """Of the window's side: boxes that end this close to it may be cut; predicted edges are not exact."""
+_SAME = 0.3
+"""IoU above which a small box of the whole picture is that of a window."""
 _CONTAINED = 0.8
 """Of a cut box's area: inside a larger box of its class, it is a part of that object."""
 
@@ -95,19 +98,20 @@ def detect_tiled(
         batch = letterboxed([image], image_size, letterbox).to(device)
         return detect(model, batch, [(height, width)], options, letterbox)[0]
     windows = np.concatenate([tiling.windows(height, width), [[0, 0, width, height]]])
-    candidates, cut = [], []
+    found, cut = [], []
     for some in np.array_split(windows, -(-len(windows) // BATCH)):
         batch = letterboxed([image[y1:y2, x1:x2] for x1, y1, x2, y2 in some], image_size, letterbox).to(device)
         maps, *_ = model(to_network_input(batch))
         for window, decoded in zip(some.tolist(), model.decode(maps), strict=True):
             rows = _candidates(decoded, window, options.confidence, letterbox, image_size)
             sides, redundant = _cut_sides(rows[:, :4], window, tiling, (height, width))
-            candidates.append(rows[~redundant])
+            found.append(rows[~redundant])
             cut.append(sides[~redundant])
-    merged = torch.cat(candidates)
-    merged[:, :4] = xyxy_to_xywh(merged[:, :4])
-    rows, anchors = suppress(merged.T, options)
-    return rows[~_parts(rows, torch.cat(cut)[anchors])]
+    candidates = torch.cat(found)
+    candidates[:, :4] = xyxy_to_xywh(candidates[:, :4])
+    rows, anchors = suppress(candidates.T, options)
+    coarse = anchors >= len(candidates) - len(found[-1])  # found in the picture as a whole
+    return rows[~(_parts(rows, torch.cat(cut)[anchors]) | _blurred(rows, coarse, tiling))]
 
 
 def _candidates(
@@ -155,3 +159,12 @@ def _parts(rows: Tensor, cut: Tensor) -> Tensor:
     inside = sides.clamp(min=0).prod(dim=2) > _CONTAINED * areas[:, None]
     larger = areas[None] > areas[:, None]
     return cut & (inside & larger & (classes[:, None] == classes[None])).any(dim=1)
+
+
+def _blurred(rows: Tensor, coarse: Tensor, tiling: Tiling) -> Tensor:
+    """Which detections [K, 6] of the whole picture a window made too, bool [K]: of small objects, both see them whole,
+    but the boxes of the whole picture are so rough that the IoU of the NMS does not tell."""
+    boxes, classes = rows[:, :4], rows[:, 5]
+    small = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1) < tiling.overlap * tiling.size
+    same = (box_iou(boxes[:, None], boxes[None]) > _SAME) & (classes[:, None] == classes[None]) & ~coarse[None]
+    return coarse & small & same.any(dim=1)

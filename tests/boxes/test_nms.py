@@ -109,3 +109,36 @@ def test_images_are_independent_and_may_be_empty() -> None:
     empty, found = non_max_suppression(decoded, NMSOptions())
     assert empty.shape == (0, 6)
     assert torch.equal(found, non_max_suppression(decoded_example(), NMSOptions())[0])
+
+
+def plain_detections(decoded: torch.Tensor, options: NMSOptions) -> list[list[float]]:
+    """One image by lists and loops: candidates class by class, then the textbook."""
+    boxes, scores, classes = [], [], []
+    columns = decoded.T.tolist()
+    for c in range(len(decoded) - 4):
+        for column in columns:
+            x, y, width, height, *probabilities = column
+            if probabilities[c] > options.confidence:
+                boxes.append([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
+                scores.append(probabilities[c])
+                classes.append(c)
+    groups = [0] * len(boxes) if options.class_agnostic else classes
+    kept = textbook(boxes, scores, options.iou, options.max_detections, groups)
+    return [[*boxes[i], scores[i], classes[i]] for i in kept]
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_detections_with_ties_equal_the_plain_loop(seed: int) -> None:
+    boxes, _, _ = random_case(seed, 90, extent=30)
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randint(0, 8, (5, 90), generator=generator) / 8
+    twins = torch.randint(0, 90, (2, 20), generator=generator)
+    boxes[twins[0]] = boxes[twins[1]]  # equal boxes, some of equal scores
+    decoded = torch.cat([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], 1).T
+    decoded = torch.cat([decoded, scores])
+    options = NMSOptions(
+        confidence=[0.001, 0.3][seed % 2], iou=[0.3, 0.5, 0.65][seed % 3], max_detections=[20, 1000][seed // 2 % 2],
+        multi_label=True, class_agnostic=seed % 5 == 0,
+    )  # fmt: skip
+    (found,) = non_max_suppression(decoded[None], options)
+    assert found.tolist() == plain_detections(decoded, options)

@@ -1,18 +1,27 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from tests.conftest import TINY_FIT, Run, assert_user_error, run_yolo
+from tests.conftest import TINY_FIT, Run, assert_user_error, heed_ctrl_c, run_yolo
 from tests.test_docs import NETWORK
 from yolo import Detector
-from yolo.commands.predict import list_images
-from yolo.errors import UserError
+from yolo import detector as detector_module
+from yolo.commands import predict_outputs
+from yolo.commands.predict_video import open_video, video_copy
+from yolo.tiling import Tiling, detect_tiled
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +37,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_folder(tiny_run: Run, images: Path, tmp_path: Path) -> None:
     done = run_yolo(
         "predict", "--checkpoint", tiny_run.best, "--source", images, "--conf", "0.001", "--iou", "0.65",
-        "--max-det", "9", "--save-json", "--output", tmp_path / "out",
+        "--max-det", "9", "--save-json", "--output", tmp_path / "out", "--batch-size", "1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
@@ -56,6 +65,151 @@ def test_truncated_image(tiny_run: Run, images: Path, tmp_path: Path) -> None:
     assert_user_error(done, "broken.jpg")
 
 
+def test_files_that_cannot_be_read_are_named_at_the_end_and_the_others_done(
+    tiny_run: Run, images: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for i in range(25):
+        (folder / f"{i:02}.jpg").write_bytes((images / "a.jpg").read_bytes())
+    (folder / "07.jpg").write_bytes((images / "a.jpg").read_bytes()[:900])
+    out = tmp_path / "out"
+    done = run_yolo("predict", "-c", tiny_run.best, "-s", folder, "-o", out, "--save-json", "--save-txt")
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert lines[0] == "1 of 25 files could not be read:"
+    assert lines[1].startswith(f"  {folder / '07.jpg'}: not a complete image")
+    assert len(lines) == 2
+    assert len(json.loads((out / "predictions.json").read_text())) == 24
+    assert len(list(out.glob("*.jpg"))) == len(list((out / "labels").iterdir())) == 24
+    assert re.search(r"detecting: 25 images in .*/s", done.stdout)
+    assert "24 images in" in done.stdout
+    assert "00.jpg" not in done.stdout  # no line per image of many
+
+
+def test_all_unreadable_is_bad_input(tiny_run: Run, tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"nothing")
+    done = run_yolo("predict", "-c", tiny_run.best, "-s", tmp_path, "-o", tmp_path / "out")
+    assert_user_error(done, "a.jpg", "nor can any of the 1 others")
+
+
+def test_glob_labels_crops_names(tiny_run: Run, images: Path, tmp_path: Path) -> None:
+    for name in ("x", "y"):
+        shutil.copytree(images, tmp_path / name)
+    names = [f"class {i}" for i in range(len(Detector.load(tiny_run.best).class_names))]
+    (tmp_path / "names.json").write_text(json.dumps(names))
+    done = run_yolo(
+        "predict", "-c", tiny_run.best, "-s", "*/a.jpg", "-o", "out", "--save-txt", "--save-crops", "--conf", "0.001",
+        "--max-det", "3", "--class-names", "names.json", "--size", "[64,96]", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("x/a.jpg: ")
+    assert "class " in done.stdout
+    for name in ("x", "y"):
+        assert (tmp_path / "out" / name / "a.jpg").is_file()
+        lines = (tmp_path / "out" / "labels" / name / "a.txt").read_text().splitlines()
+        assert 0 < len(lines) <= 3
+        values = np.array([line.split() for line in lines], float)
+        assert values.shape[1] == 6
+        assert ((values[:, 1:] >= 0) & (values[:, 1:] <= 1)).all()
+        crops = list((tmp_path / "out" / "crops").glob(f"class */{name}/a_*.jpg"))
+        assert len(crops) == len(lines)
+    found = Detector.load(tiny_run.best, image_size=(64, 96))(images / "a.jpg", confidence=0.001, max_detections=3)
+    assert [int(line.split()[0]) for line in lines] == found.classes.tolist()
+
+
+def test_windows(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Tiling] = []
+
+    def spy(*arguments: Any) -> Any:
+        asked.append(arguments[2])
+        return detect_tiled(*arguments)
+
+    monkeypatch.setattr(detector_module, "detect_tiled", spy)
+    picture = np.random.default_rng(0).integers(0, 255, (100, 150, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    command = ["predict", "-c", tiny_run.best, "-s", "a.png", "--no-draw", "--save-json", "--conf", "0.001", "-o"]
+    for folder, options in {"plain": [], "larger": ["--tile", "150"], "tiled": ["--tile=64", "--overlap=0.3"]}.items():
+        assert run_yolo(*command, folder, *options, cwd=tmp_path).returncode == 0
+    plain, larger, tiled = (
+        json.loads((tmp_path / folder / "predictions.json").read_text()) for folder in ("plain", "larger", "tiled")
+    )
+    assert plain == larger
+    assert asked == [Tiling(64, 0.3)]
+    detector = Detector.load(tiny_run.best, tiling=Tiling(64, 0.3))
+    assert tiled[0]["detections"] == detector(tmp_path / "a.png", confidence=0.001).to_dicts()
+
+
+def test_video(tiny_run: Run, tmp_path: Path) -> None:
+    frames = [np.random.default_rng(i).integers(0, 255, (48, 64, 3), np.uint8) for i in range(7)]
+    with video_copy(tmp_path / "film.mp4", 10.0) as add:
+        for frame in frames:
+            add(frame)
+    done = run_yolo(
+        "predict", "-c", tiny_run.best, "-s", "film.mp4", "-o", "out", "--save-json", "--save-txt", "--conf", "0.001",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [entry["frame"] for entry in entries] == list(range(7))
+    assert entries[3]["seconds"] == 0.3
+    assert any(entry["detections"] for entry in entries)
+    labels = sorted(path.name for path in (tmp_path / "out" / "labels" / "film").iterdir())
+    assert labels == [f"{i:06d}.txt" for i in range(7)]
+    with open_video(tmp_path / "out" / "film.mp4") as video:
+        assert (video.frames, video.rate) == (7, 10.0)
+    done = run_yolo("predict", "-c", tiny_run.best, "-s", "film.mp4", "-o", ".", cwd=tmp_path)
+    assert_user_error(done, "film.mp4", "would overwrite")
+
+
+def test_a_broken_video_beside_a_whole_image(tiny_run: Run, images: Path, tmp_path: Path) -> None:
+    shutil.copy(images / "a.jpg", tmp_path)
+    (tmp_path / "film.mp4").write_bytes(b"no video")
+    done = run_yolo("predict", "-c", tiny_run.best, "-s", "*", "-o", "out", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "  film.mp4: not a video that OpenCV can decode" in done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.jpg"]
+
+
+def test_an_error_while_writing_ends_the_run(
+    tiny_run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "out/a.jpg")
+
+    monkeypatch.setattr(predict_outputs, "write_picture", full)
+    done = run_yolo("predict", "-c", tiny_run.best, "-s", images, "-o", tmp_path / "out", "--save-json")
+    assert_user_error(done, "out/a.jpg: No space left on device")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_half_file(tiny_run: Run, images: Path, tmp_path: Path, number: signal.Signals) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    content = cv2.imencode(".png", np.random.default_rng(0).integers(0, 255, (600, 800, 3), np.uint8))[1].tobytes()
+    for i in range(3000):
+        (folder / f"{i}.png").write_bytes(content) if i == 0 else (folder / f"{i}.png").hardlink_to(folder / "0.png")
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "yolo", "predict", "-c", tiny_run.best, "-s", folder, "-o", out, "--save-json"],
+        preexec_fn=heed_ctrl_c, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    begun = time.monotonic()
+    while not out.is_dir() or len(list(out.iterdir())) < 5:
+        assert time.monotonic() - begun < 60
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.wait(30) == 128 + number
+    files = list(out.iterdir())
+    assert 5 <= len(files) < 3000
+    assert {path.suffix for path in files} == {".png"}
+    assert all(cv2.imread(str(path)) is not None for path in files)
+
+
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
@@ -70,11 +224,6 @@ def test_wrong_input(arguments: list[str], fragments: list[str]) -> None:
     assert_user_error(run_yolo("predict", *arguments), *fragments)
 
 
-def test_folder_without_images(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no images in this folder"):
-        list_images(tmp_path, {".jpg"})
-
-
 def test_originals_are_not_overwritten(tiny_run: Run, images: Path) -> None:
     before = (images / "a.jpg").read_bytes()
     done = run_yolo("predict", "--checkpoint", tiny_run.best, "--source", images, "--output", images)
@@ -86,6 +235,11 @@ def test_output_that_is_a_file(tiny_run: Run, images: Path, tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     done = run_yolo("predict", "--checkpoint", tiny_run.best, "--source", images, "--output", tmp_path / "file")
     assert_user_error(done, "file")
+
+
+def test_batch_size_out_of_range(tiny_run: Run, images: Path) -> None:
+    done = run_yolo("predict", "--checkpoint", tiny_run.best, "--source", images, "--batch-size", "0")
+    assert_user_error(done, "--batch-size is 0", "at least 1")
 
 
 def test_confidence_out_of_range(tiny_run: Run, images: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from yolo.evaluation.draw import class_colour, contact_sheet, draw_boxes, fit_boxes, save_jpeg
 
@@ -49,3 +50,61 @@ def test_jpeg_is_rgb_and_whole(tmp_path: Path) -> None:
     save_jpeg(np.full((16, 16, 3), (200, 30, 10), np.uint8), tmp_path / "a.jpg")
     assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
     assert np.abs(cv2.imread(str(tmp_path / "a.jpg"))[8, 8].astype(int) - (10, 30, 200)).max() < 6
+
+
+@pytest.mark.parametrize("index", range(12))
+@pytest.mark.parametrize("side", [200, 1000, 4000])
+def test_a_line_shows_on_a_background_of_its_own_colour(index: int, side: int) -> None:
+    image = np.full((side, side, 3), class_colour(index), np.uint8)
+    drawn = draw_boxes(image, np.array([[20.0, 20.0, side - 20, side - 20]]), np.array([index]))
+    profile = drawn[side // 2, :40].astype(int)
+    assert np.abs(profile - class_colour(index)).sum(1).max() > 200
+
+
+def line_width(side: int, box: int) -> int:
+    image = np.full((side, side, 3), 128, np.uint8)
+    drawn = draw_boxes(image, np.array([[100.0, 100.0, 100.0 + box, 100.0 + box]]), np.array([0]))
+    return int((drawn[100 + box // 2, : 100 + box // 2] == class_colour(0)).all(-1).sum())
+
+
+def test_lines_grow_with_the_image_and_stay_thin_on_small_boxes() -> None:
+    assert 2 <= line_width(640, 300) <= 3
+    assert line_width(4000, 1000) >= 6
+    assert line_width(4000, 24) <= 3
+
+
+def changed(size: tuple[int, int], box: list[float], label: str) -> np.ndarray:
+    """Where a label leaves its mark, as x1, y1, x2, y2."""
+    image = np.full((*size, 3), 128, np.uint8)
+    plain = draw_boxes(image, np.array([box]), np.array([0]))
+    ys, xs = np.nonzero((draw_boxes(image, np.array([box]), np.array([0]), [label]) != plain).any(-1))
+    return np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
+
+
+@pytest.mark.parametrize("size", [(45, 60), (480, 640), (3000, 4000)])
+@pytest.mark.parametrize("where", [(0.0, 0.0), (0.9, 0.0), (0.0, 0.9), (0.9, 0.9), (0.5, 0.02)])
+def test_labels_are_whole_wherever_the_box_is(size: tuple[int, int], where: tuple[float, float]) -> None:
+    height, width = size
+    x, y = where[0] * width, where[1] * height
+    box = [x, y, x + 0.1 * width, y + 0.1 * height]
+    middle = [0.4 * width, 0.5 * height, 0.5 * width, 0.6 * height]
+    found, free = changed(size, box, "cat 0.87"), changed(size, middle, "cat 0.87")
+    assert np.abs((found[2:] - found[:2]) - (free[2:] - free[:2])).max() <= 8  # as large as where there is room
+
+
+def test_labels_too_long_for_the_image_are_cut() -> None:
+    found = changed((45, 60), [5, 30, 20, 40], "a very long name of a class 0.87")
+    assert found[0] >= 0
+    assert found[2] <= 60
+    assert found[3] - found[1] < 20
+
+
+def test_boxes_beyond_the_image_end_at_its_border() -> None:
+    drawn = draw_boxes(np.zeros((100, 100, 3), np.uint8), np.array([[-30.0, -30.0, 130.0, 130.0]]), np.array([1]))
+    assert tuple(drawn[50, 0]) == class_colour(1)
+    assert tuple(drawn[99, 50]) == class_colour(1)
+
+
+def test_names_in_other_scripts_do_no_harm() -> None:
+    for label in ("Größe 0.5", "猫 0.9", ""):
+        draw_boxes(np.zeros((100, 100, 3), np.uint8), np.array([[10.0, 40.0, 60.0, 90.0]]), np.array([1]), [label])

@@ -1,0 +1,121 @@
+"""What `yolo predict` looks at: an image, a video, the images of a folder, the files of a glob pattern."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from glob import has_magic
+from pathlib import Path
+
+from yolo.data.image_files import IMAGE_SUFFIXES, image_stem, is_encrypted, plain_name, without_twins
+from yolo.errors import UserError
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file and what its results are called."""
+
+    path: Path
+    drawn: Path
+    """The drawn copy, below the folder of the drawn copies."""
+    stem: Path
+    """The name of what has another suffix, below its folder."""
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it has frames."""
+        return is_video(self.path)
+
+
+def is_video(path: Path) -> bool:
+    """Whether the name is that of a video."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def list_sources(source: Path) -> list[Source]:
+    """The files that `source` stands for, each with names of its own for its results.
+
+    Files of a glob pattern keep their folders below the part before the first wildcard, so that equal names in
+    different folders stay apart.
+
+    Raises:
+        UserError: when there is none.
+    """
+    if source.is_file():
+        return _named([source], source.parent)
+    if source.is_dir():
+        return _named(list_images(source, readable_suffixes()), source)
+    if has_magic(str(source)):
+        wild = next(i for i, part in enumerate(source.parts) if has_magic(part))
+        root = Path(*source.parts[:wild])
+        return _named(_matching(root, Path(*source.parts[wild:])), root)
+    raise UserError(f"{source}: no such image or folder, nor a video or glob pattern")
+
+
+def list_images(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """The images in a folder, by suffix. UserError when there is none."""
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    images = without_twins(path for path in files if path.suffix.lower() in suffixes and not path.is_dir())
+    if not images:
+        raise UserError(
+            f"{folder}: no images in this folder (looked for {', '.join(sorted(suffixes))}){_key_hint(files)}"
+        )
+    return images
+
+
+def readable_suffixes() -> frozenset[str]:
+    """Of the images that a folder is searched for: encrypted ones too when the key is there."""
+    from yolo.data.encrypted_loader import EncryptedImageLoader
+    from yolo.data.keys import find_key
+
+    return EncryptedImageLoader.suffixes if find_key() else IMAGE_SUFFIXES
+
+
+def _matching(root: Path, pattern: Path) -> list[Path]:
+    suffixes = readable_suffixes() | VIDEO_SUFFIXES
+    found = sorted({Path(os.path.normpath(path)) for path in root.glob(str(pattern))})
+    files = [path for path in found if not path.is_dir() and not path.name.startswith(".")]
+    readable = [path for path in files if path.suffix.lower() in suffixes]
+    if not readable:
+        raise UserError(f"{root / pattern}: {len(files)} files match, none of them an image or video{_key_hint(files)}")
+    return without_twins(readable)
+
+
+def _key_hint(files: Iterable[Path]) -> str:
+    encrypted = sum(map(is_encrypted, files))
+    return f"; {encrypted} encrypted (.enc): set YOLO_ENCRYPTION_KEY to read them" if encrypted else ""
+
+
+def _named(paths: Iterable[Path], root: Path) -> list[Source]:
+    drawn_taken: set[str] = set()
+    stems_taken: set[str] = set()
+    sources = []
+    for path in paths:
+        relative = Path(os.path.relpath(path.parent, root))
+        folder = Path(*(part for part in relative.parts if part != ".."))
+        name = drawn_name(path)
+        drawn = _free(
+            [name, *(f"{Path(name).stem}_{i}{Path(name).suffix}" for i in range(2, 100))], folder, drawn_taken
+        )
+        stem = image_stem(path)
+        unique = _free([stem, path.name, *(f"{path.name}_{i}" for i in range(2, 100))], folder, stems_taken)
+        sources.append(Source(path, drawn, unique))
+    return sources
+
+
+def _free(names: Iterable[str], folder: Path, taken: set[str]) -> Path:
+    """The first of the names that no other file of the run has; some file systems know no upper case."""
+    free = next(folder / name for name in names if str(folder / name).lower() not in taken)
+    taken.add(str(free).lower())
+    return free
+
+
+def drawn_name(path: Path) -> str:
+    """What the drawn copy of a file is called; that of an encrypted image is not encrypted."""
+    if is_video(path):
+        return f"{path.stem}.mp4"
+    name = plain_name(path)
+    return name if name == path.name or Path(name).suffix.lower() in IMAGE_SUFFIXES else f"{name}.jpg"
