@@ -29,7 +29,7 @@ def test_detections_are_those_of_the_tiles(tiny_run: Run) -> None:
     (found,) = module.detect(batch)
     image = batch.images[0].permute(1, 2, 0).numpy()
     expected = detect_tiled(module.model, image, Tiling(64), module.nms, "center", module.image_size)
-    assert len(found) == 50
+    assert len(found) > 1
     assert torch.equal(found, expected)
 
 
