@@ -98,6 +98,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
     assert done.returncode == 2, done.stderr
     # A run that went wrong, found where the docs look for it.
     shutil.move(folder / "runs/default/version_1/non_finite", folder / "runs/default/version_0/non_finite")
+    (folder / "path/to/dataset/some.txt").write_text("0\n")
+    done = run_yolo("validate", "-c", "best.ckpt", "--workers=0", "-o", "measured", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    shutil.copy(folder / "measured/ground_truth.json", folder / "annotations.json")
+    shutil.copy(folder / "measured/predictions.json", folder / "detections.json")
     return folder
 
 

@@ -54,3 +54,22 @@ def test_help_shows_description_and_default(capsys: pytest.CaptureFixture[str]) 
     output = " ".join(capsys.readouterr().out.split())
     assert "How many. (type: int, default: 3)" in output
     assert "--draw, --no-draw" in output
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Other kinds of fields."""
+
+    save_json: bool = True
+    """Write."""
+    size: tuple[int, ...] | None = None
+    """Side, or sides."""
+
+
+def test_what_is_saved_or_not_and_several_numbers() -> None:
+    assert parse_options(Saving, "example", []) == Saving()
+    parsed = parse_options(Saving, "example", ["--no-json", "--size", "3", "4"])
+    assert (parsed.save_json, list(parsed.size or ())) == (False, [3, 4])
+    assert parse_options(Saving, "example", ["--save-json"]).save_json
+    with pytest.raises(UserError, match="--no-save-json"):
+        parse_options(Saving, "example", ["--no-save-json"])

@@ -23,9 +23,9 @@ class Command:
 COMMANDS = {
     "fit": Command("yolo.commands.fit", "Train a detector."),
     "validate": Command("yolo.commands.validate", "Measure a checkpoint on a dataset with COCO's metrics."),
-    "evaluate": Command("yolo.commands.evaluate", "Measure the detections of any detector with COCO's metrics."),
     "predict": Command("yolo.commands.predict", "Detect objects in images."),
     "info": Command("yolo.commands.info", "Show parameters, FLOPs and shapes of a network."),
+    "evaluate": Command("yolo.commands.evaluate", "Measure the detections of any detector with COCO's metrics."),
     "compare": Command("yolo.commands.compare", "Tell whether one checkpoint is better than another."),
     "audit-labels": Command("yolo.commands.audit_labels", "Find labels that a trained detector doubts."),
     "check-data": Command("yolo.commands.check_data", "Look for faults in a dataset, and count what is in it."),

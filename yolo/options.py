@@ -49,7 +49,8 @@ def add_options(
 
     `short` gives fields a letter as well: {"output": "o"} is `-o`.
     """
-    help_texts = {p.arg_name: p.description or "" for p in docstring_parser.parse_from_object(options).params}
+    documented = [docstring_parser.parse_from_object(part) for part in reversed(options.__mro__[:-1])]
+    help_texts = {p.arg_name: p.description or "" for docstring in documented for p in docstring.params}
     types = get_type_hints(options)
     for item in fields(options):
         required = item.default is MISSING

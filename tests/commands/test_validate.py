@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -13,8 +14,8 @@ def printed(output: str) -> dict[str, float]:
     return {name: float(value) for name, value in re.findall(r"│ (\w+)\s+│\s+(-?[\d.]+) │", output)}
 
 
-def test_prints_what_fit_printed(tiny_run: Run) -> None:
-    done = run_yolo("validate", "--checkpoint", tiny_run.best, cwd=tiny_run.folder)
+def test_prints_what_fit_printed(tiny_run: Run, tmp_path: Path) -> None:
+    done = run_yolo("validate", "-c", tiny_run.best, "-o", tmp_path, cwd=tiny_run.folder)
     assert done.returncode == 0, done.stderr
     fitted, measured = printed(tiny_run.output), printed(done.stdout)
     assert set(measured) == {"mAP", "mAP50", "mAP75", "AR100", "precision", "recall", "f1"}
@@ -67,20 +68,49 @@ def test_other_classes_are_refused(tiny_run: Run, tmp_path: Path) -> None:
     assert_user_error(done, "lorry")
 
 
-def test_every_option_is_taken(tiny_run: Run) -> None:
+def test_every_option_is_taken(tiny_run: Run, tmp_path: Path) -> None:
     done = run_yolo(
         "validate", "--checkpoint", tiny_run.best, "--conf", "0.25", "--iou", "0.5", "--max-det", "20", "--conf-prod",
-        "0.5", "--size", "96", "--device", "cpu", "--precision", "32-true", "--data.batch_size=2",
+        "0.5", "--size", "96", "64", "--device", "cpu", "--precision", "32-true", "--batch-size", "2", "--workers", "0",
+        "--output", tmp_path / "out", "--no-plots", "--save-json", "--tile", "64", "--overlap", "0.1",
+        "--benchmark", "--benchmark-warmup", "0", "--benchmark-runs", "2",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "the embedded dataset (shapes)" in done.stdout
+    assert "Benchmark on cpu" in done.stdout
+    document = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    settings = document["settings"]
+    assert (settings["confidence"], settings["iou"], settings["max_detections"]) == (0.25, 0.5, 20)
+    assert (settings["batch_size"], settings["image_size"]) == (2, [96, 64])
+    assert settings["tile"] == {"size": 64, "overlap": 0.1}
+    assert document["confidence"] == 0.5
+    assert [entry["batch"] for entry in document["benchmark"]["batches"]] == [1, 2]
 
 
-def test_config_of_the_run(tiny_run: Run) -> None:
-    done = run_yolo("validate", "--checkpoint", tiny_run.best, "--config", tiny_run.folder / "config.yaml")
+def test_letters_and_defaults() -> None:
+    text = run_yolo("validate", "--help").stdout
+    for option in ("-c CHECKPOINT", "-o OUTPUT", "--no-plots", "--no-json", "--benchmark-runs", "validation_results"):
+        assert option in text
+    assert "-c CONFIG" not in text
+
+
+def test_the_files_hold_the_evaluation(tiny_run: Run, tmp_path: Path) -> None:
+    done = run_yolo("validate", "-c", tiny_run.best, "--device=cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "validation_results"
+    again = run_yolo("evaluate", "--gt", folder / "ground_truth.json", "--detections", folder / "predictions.json",
+                     "--no-json", "--no-plots", cwd=tmp_path)  # fmt: skip
+    assert printed(again.stdout) == printed(done.stdout)
+    assert json.loads((folder / "metrics.json").read_text())["settings"]["checkpoint"] == str(tiny_run.best)
+
+
+def test_config_of_the_run(tiny_run: Run, tmp_path: Path) -> None:
+    config = tiny_run.folder / "config.yaml"
+    done = run_yolo("validate", "--checkpoint", tiny_run.best, "--config", config, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert printed(done.stdout) == pytest.approx(printed(tiny_run.output), abs=1e-6)
-    assert run_yolo("validate", "--checkpoint", tiny_run.best, "--config=quickstart").returncode == 0
+    done = run_yolo("validate", "--checkpoint", tiny_run.best, "--config=quickstart", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -90,6 +120,12 @@ def test_config_of_the_run(tiny_run: Run) -> None:
         (["--precision", "nonsense"], ["precision", "nonsense"]),
         (["--iou", "65"], ["nms_iou_threshold is 65", "between 0 and 1"]),
         (["--data.letterbox=corner"], ["letterbox is 'corner'", "'center'"]),
+        (["--size", "64", "64", "64"], ["--size has 3 numbers"]),
+        (["--tile", "64", "--overlap", "1"], ["overlap is 1"]),
+        (["--benchmark", "--devices", "2"], ["--benchmark measures one device", "--devices is 2"]),
+        (["--benchmark-runs", "0"], ["--benchmark-runs is 0", "at least 1"]),
+        (["--batch-size", "0"], ["batch_size is 0"]),
+        (["--output", "{config}"], ["run.yaml, which is a file"]),
         (["--config", "{config}"], ["unknown option data.nonsense"]),
     ],
 )
@@ -110,14 +146,14 @@ def test_a_run_on_a_fraction_is_measured_on_the_same_images(tmp_path: Path) -> N
     fitted = run_yolo(*TINY_FIT, *options, cwd=tmp_path)
     assert fitted.returncode == 0, fitted.stderr
     best = tmp_path / "runs/quickstart/version_0/checkpoints/best.ckpt"
-    measured = run_yolo("validate", "--checkpoint", best)
+    measured = run_yolo("validate", "--checkpoint", best, cwd=tmp_path)
     assert measured.returncode == 0, measured.stderr
     assert printed(measured.stdout) == pytest.approx(printed(fitted.stdout), abs=1e-6)
     assert parse(["--checkpoint", str(best)])[1].data_fraction == 0.4
     assert parse(["--checkpoint", str(best), "--data.root=elsewhere"])[1].data_fraction == 1.0
 
 
-def test_leaves_nothing_behind(tiny_run: Run, tmp_path: Path) -> None:
-    done = run_yolo("validate", "--checkpoint", tiny_run.best, cwd=tmp_path)
+def test_leaves_nothing_behind_unless_asked(tiny_run: Run, tmp_path: Path) -> None:
+    done = run_yolo("validate", "--checkpoint", tiny_run.best, "--no-plots", "--no-json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -85,6 +85,15 @@ def test_validation_batches_show_each_image_once_in_order() -> None:
     assert [record.image_id for batch in batches for record in batch.records] == list(range(1, 8))
 
 
+def test_validation_images_in_their_own_size() -> None:
+    module = shapes()
+    module.whole_images = True
+    batches = list(module.val_dataloader())
+    assert [tuple(batch.images.shape[2:]) for batch in batches] == [batch.records[0].size for batch in batches]
+    assert [len(batch) for batch in batches] == [1] * 7
+    assert next(iter(module.train_dataloader())).images.shape == (4, 3, 64, 96)
+
+
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_ranks_share_both_splits_without_overlap(world_size: int) -> None:
     for name in ("train_dataloader", "val_dataloader"):

@@ -60,6 +60,14 @@ def test_validation_items_are_letterboxed(mode: LetterboxMode) -> None:
     assert sample.record.image_id == 1
 
 
+def test_items_in_their_own_size() -> None:
+    images = records(2)
+    sample = DetectionDataset(images, LoadedPixels(images, Flat()), None)[1]
+    assert sample.image.shape == (20, 30, 3)
+    assert (sample.image == 201).all()
+    assert sample.boxes.tolist() == [[3, 4, 13, 14]]
+
+
 def test_training_items_go_through_the_pipeline() -> None:
     pipeline = AugmentPipeline(AugmentOptions(), (64, 96), 0)
     dataset = flat(5, (64, 96), pipeline=pipeline)

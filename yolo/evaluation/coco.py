@@ -12,11 +12,12 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import hotcoco
 import numpy as np
 from numpy.typing import NDArray
+
+from yolo.evaluation.matching import match
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -119,21 +120,16 @@ class CocoEvaluation:
         Ignored are matches with crowds and detections past the hundredth of their image and class. A verdict depends on
         higher-scored detections only, so thresholding the scores afterwards gives the verdicts at that threshold.
         """
-        status: dict[int, str] = self._diagnostics["dt_status"]
-        verdict = np.full(len(self.detections.scores), -1, np.int64)
-        rows = np.fromiter(status.keys(), np.int64, len(status)) - 1
-        verdict[rows] = np.fromiter(map("tp".__eq__, status.values()), np.int64, len(status))
-        return verdict
+        return self._pairs[0]
 
     @cached_property
     def matched(self) -> Ints:
         """The annotation (row of the ground truth) that each true positive [N] found; -1 for every other detection."""
-        partner: dict[int, int] = self._diagnostics["dt_match"]
-        found = np.full(len(self.detections.scores), -1, np.int64)
-        found[np.fromiter(partner.keys(), np.int64, len(partner)) - 1] = (
-            np.fromiter(partner.values(), np.int64, len(partner)) - 1
-        )
-        return np.where(self.matches == 1, found, -1)
+        return self._pairs[1]
+
+    @cached_property
+    def _pairs(self) -> tuple[Ints, Ints]:
+        return match(self.ground_truth, self.detections)
 
     def confusion(self, confidence: float) -> Ints:
         """Objects and detections that score at least `confidence`, paired at IoU 0.5 whatever their classes.
@@ -158,11 +154,6 @@ class CocoEvaluation:
         """
         gains = self._eval.tide_errors()["delta_ap"]
         return {kind: float(gains[kind]) for kind in TIDE_KINDS}
-
-    @cached_property
-    def _diagnostics(self) -> dict[str, Any]:
-        """hotcoco's matches at IoU 0.5; no score reaches the threshold of its list of doubtful labels."""
-        return self._eval.image_diagnostics(iou_thr=0.5, score_thr=2.0)
 
 
 def dataset_health(ground_truth: GroundTruth, category_ids: Sequence[int]) -> list[tuple[str, Ints, str]]:

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+import yolo.latency
+from yolo.latency import Latency, PeakMemory, measure_stages
+
+
+def test_figures_of_known_times() -> None:
+    seconds = np.arange(1, 101) / 1000
+    found = Latency.of(seconds, batch=4)
+    assert found.mean == pytest.approx(50.5)
+    assert found.std == pytest.approx(seconds.std() * 1000)
+    assert (found.p50, found.p95, found.p99) == pytest.approx(tuple(np.percentile(np.arange(1, 101), [50, 95, 99])))
+    assert found.throughput == pytest.approx(4 / 0.0505)
+    assert set(found.as_dict()) == {"mean", "std", "p50", "p95", "p99", "throughput"}
+
+
+def test_stages_get_what_the_one_before_gave() -> None:
+    seen: list[int] = []
+    waits = 0
+
+    def wait() -> None:
+        nonlocal waits
+        waits += 1
+
+    stages = {"double": lambda value: 2 * value, "keep": seen.append}
+    seconds = measure_stages(stages, [1, 2, 3], warmup=2, runs=5, synchronize=wait)
+    assert seen[-5:] == [2, 4, 6, 2, 4]
+    assert len(seen) == 7
+    assert {name: len(times) for name, times in seconds.items()} == {"double": 5, "keep": 5, "total": 5}
+    assert waits == 7 * 3
+
+
+def test_time_goes_to_its_stage() -> None:
+    seconds = measure_stages({"slow": lambda _: time.sleep(0.02), "fast": lambda _: None}, [0], warmup=0, runs=3)
+    assert (seconds["slow"] >= 0.02).all()
+    assert seconds["fast"].max() < 0.02
+    np.testing.assert_allclose(seconds["total"], seconds["slow"] + seconds["fast"], rtol=1e-9)
+
+
+def test_a_peak_that_is_gone_still_counts() -> None:
+    memory = PeakMemory()
+    before = memory.growth
+    block = np.ones(8_000_000)
+    del block
+    assert memory.growth - before > 50e6
+
+
+def test_without_linux(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    monkeypatch.setattr(yolo.latency, "_STATUS", yolo.latency.Path("/no/such/file"))
+    assert PeakMemory().growth >= 0
+    assert PeakMemory().start > 10e6
