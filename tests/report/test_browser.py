@@ -21,6 +21,7 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not in
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
@@ -230,7 +231,8 @@ def test_a_screen_reader_finds_names_and_an_order(page: Any) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_has_contrast_in_both_themes(page: Any, theme: str) -> None:
     scheme(page, theme)
-    assert by_id(page, "theme").get_attribute("aria-pressed") == str(theme == "dark").lower()
+    pressed = str(theme == "dark").lower()  # told by an event, a moment later
+    WebDriverWait(page, 5).until(lambda _: by_id(page, "theme").get_attribute("aria-pressed") == pressed)
     results = page.execute_script(CONTRAST)
     assert len(results) > 100
     assert [entry for entry in results if entry[0] < 4.5] == []

@@ -22,6 +22,21 @@ def test_a_straight_line_keeps_its_ends_and_a_bend_its_corner() -> None:
     assert len(chart.lines[2].points.split()) == 3
 
 
+def test_what_is_left_out_lies_on_the_line() -> None:
+    rng = np.random.default_rng(0)
+    x = np.maximum.accumulate(rng.random(400).round(1)).repeat(3)  # stands still, steps and turns
+    y = rng.random(400).round(1).repeat(3)
+    chart = Chart("key", "", "", "")
+    chart.add("walk", x, y, 0)
+    corners = np.array([pair.split(",") for pair in chart.lines[0].points.split()], float)
+    assert len(corners) < 400
+    for point in np.stack([chart.across(x), chart.up(y)], axis=1):
+        along = np.diff(corners, axis=0)
+        share = ((point - corners[:-1]) * along).sum(axis=1) / (along**2).sum(axis=1)
+        nearest = corners[:-1] + share.clip(0, 1)[:, None] * along
+        assert np.linalg.norm(nearest - point, axis=1).min() < 0.15
+
+
 def test_a_gap_parts_a_line() -> None:
     chart = Chart("key", "", "", "")
     chart.add("a", [0, 0.5, np.nan, 0.7, 1], [0, 1, np.nan, 1, 0], 0)

@@ -107,6 +107,7 @@ def _runs(pairs: np.ndarray) -> list[str]:
     for part in np.split(np.arange(len(pairs)), np.flatnonzero(np.diff(whole)) + 1):
         if len(part) and whole[part[0]]:
             points = pairs[part]
+            points = points[np.concatenate([[True], (np.diff(points, axis=0) != 0).any(axis=1)])]
             steps = np.diff(points, axis=0)
             turned = steps[1:, 0] * steps[:-1, 1] != steps[1:, 1] * steps[:-1, 0]
             back = (steps[1:] * steps[:-1]).sum(axis=1) < 0
