@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import cv2
@@ -42,7 +43,9 @@ def test_any_number_of_classes(classes: int, tmp_path: Path) -> None:
 
 def test_names_that_matplotlib_would_take_for_formulas(tmp_path: Path) -> None:
     evaluation = CocoEvaluation(ground_truth([1], [1], [0], [BOX]), detections([1], [0], [BOX], [0.5]), [1, 2])
-    assert save_plots(analyse(evaluation, ["$\\frac", "_b$"], 0.25), tmp_path, evaluation.ground_truth)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert save_plots(analyse(evaluation, ["$\\frac", "_b$ 細胞"], 0.25), tmp_path, evaluation.ground_truth)
 
 
 def test_no_detections(tmp_path: Path) -> None:

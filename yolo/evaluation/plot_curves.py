@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from yolo.evaluation.analysis import Analysis
@@ -71,8 +72,10 @@ def _class_lines(axes: Axes, analysis: Analysis, x: Floats, y: Floats, names: li
     """A line for each of K classes, x and y [K, T]; grey when they are too many to be told apart."""
     names = names or [analysis.class_names[c] for c in analysis.curves.classes]
     if len(names) > NAMED_CLASSES:
-        for row in range(len(names)):
-            axes.plot(x[row], y[row], linewidth=1, color="0.75", label=f"{len(names)} classes" if row == 0 else None)
+        # Together they are drawn in a fraction of the time that single lines take.
+        lines = LineCollection(list(np.stack([x, y], axis=-1)), colors="0.75", linewidths=1)
+        lines.set_label(f"{len(names)} classes")
+        axes.add_collection(lines)
         return
     for row, name in enumerate(names):
         style = DASHES[row % len(DASHES)]

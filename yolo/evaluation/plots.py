@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def save_plots(analysis: Analysis, folder: Path, ground_truth: GroundTruth | Non
     written = []
     for name, figure in _figures(analysis, ground_truth):
         path = folder / f"{name}.png"
-        with whole_file(path) as partial:
+        with whole_file(path) as partial, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box stands for a letter the font lacks
             figure.savefig(partial, format="png", dpi=100)
         written.append(path)
     return written

@@ -24,8 +24,10 @@ from yolo.report.content import ReportContent
 SIDE = 480
 """Longer side of a picture in pixels."""
 QUALITY = 72
-BUDGET = 1_600_000
-"""Characters that all pictures may take; with everything else a report stays below 3 MB."""
+BUDGET = 2_000_000
+"""Characters that pictures and boxes may take; with everything else a report stays below 3 MB."""
+BOX_LENGTH = 220
+"""Characters of one box in the page, about."""
 LOWEST = 0.05
 """Predictions below this confidence (or the operating one, if that is lower) are left out."""
 MOST_BOXES = 300
@@ -101,7 +103,7 @@ def make_gallery(content: ReportContent, lowest: float) -> list[Picture]:
         small, objects = fit_boxes(image, verdict.objects * scale, side)
         _, found = fit_boxes(image, verdict.detections * scale, side)
         source = _data_uri(small)
-        used += len(source)
+        used += len(source) + BOX_LENGTH * (len(objects) + int((verdict.scores >= lowest).sum()))
         if pictures and used > BUDGET:
             break
         kinds = verdict.object_kinds(metrics.confidence)
