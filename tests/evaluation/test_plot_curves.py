@@ -7,7 +7,7 @@ from tests.evaluation.test_analysis import BOX, OTHER, scattered
 from tests.evaluation.test_coco import detections, ground_truth
 from yolo.evaluation.analysis import analyse
 from yolo.evaluation.coco import CocoEvaluation
-from yolo.evaluation.plot_curves import draw_against_confidence, draw_precision_recall
+from yolo.evaluation.plot_curves import draw_against_confidence, draw_precision_recall, plain
 
 
 def texts(figure) -> list[str]:
@@ -51,3 +51,11 @@ def test_hundreds_of_classes_share_one_entry_of_the_legend() -> None:
     analysis = analyse(evaluation, list(map(str, many)), 0.25)
     assert len(texts(draw_precision_recall(analysis))) == 3
     assert len(texts(draw_against_confidence(analysis, "F1"))) == 4
+
+
+def test_names_are_shown_as_they_are_or_without_their_middle() -> None:
+    assert plain("a$b") == r"a\$b"
+    assert plain("_a") == " _a"
+    assert plain("one two three four 17", 10) == "one …ur 17"
+    assert plain("x" * 40) == "x" * 40
+    assert len(plain("x" * 41)) == 40

@@ -24,7 +24,7 @@ def draw_confusion(analysis: Analysis) -> Figure:
     figure = Figure(figsize=(side + 1.5, side), layout="compressed")
     axes = figure.subplots()
     picture = axes.imshow(view.shares, vmin=0, vmax=1, cmap="Blues")
-    names = [plain(name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…") for name in view.names]
+    names = [plain(name, _LONGEST_NAME) for name in view.names]
     letters = "small" if size > 12 else "medium"
     axes.set_xticks(range(size), names, rotation=90 if size > 4 else 0, fontsize=letters)
     axes.set_yticks(range(size), names, fontsize=letters)
