@@ -19,6 +19,7 @@ ALLOWED = {
     "losses": {"losses", "models", "boxes"},
     "data": {"data", "boxes"},
     "evaluation": {"evaluation", "data", "boxes"},
+    "report": {"report", "evaluation", "data", "boxes"},
     "training": {"training", "evaluation", "data", "losses", "models", "boxes"},
 }
 OPTIONAL = {"onnx", "onnxruntime", "tensorflow", "transformers", "wandb", "torchvision", "pycocotools"}
@@ -76,7 +77,7 @@ def test_optional_packages_are_not_needed() -> None:
     assert {name for path in FILES for name in imported(path) if name.startswith("hotcoco")} == {"hotcoco"}
     assert [p.name for p in FILES if "hotcoco" in imported(p)] == ["coco.py"]
     drawing = [p.name for p in FILES if any(name.startswith("matplotlib") for name in imported(p))]
-    assert drawing == ["plots.py", "lr_finder.py"]
+    assert drawing == ["plot_confusion.py", "plot_curves.py", "plot_labels.py", "plots.py", "lr_finder.py"]
 
 
 def test_the_command_table_needs_no_heavy_package() -> None:

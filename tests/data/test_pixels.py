@@ -8,7 +8,7 @@ import pytest
 
 from yolo.data.annotations import AnnotatedImage
 from yolo.data.loaders import Image, ImageLoader
-from yolo.data.pixels import BufferedPixels, LoadedPixels
+from yolo.data.pixels import BufferedPixels, LoadedPixels, RecordPixels
 from yolo.errors import UserError
 
 
@@ -74,6 +74,18 @@ def test_a_copy_for_a_worker_starts_empty() -> None:
 class Blank(ImageLoader):
     def __call__(self, path: Path) -> Image:
         return np.zeros((20, 30, 3), np.uint8)
+
+
+def test_records_find_their_pixels_whatever_their_order() -> None:
+    nothing = np.zeros(0, np.int64)
+    boxes = np.zeros((0, 4), np.float32)
+    records = [
+        AnnotatedImage(Path(f"{i}.jpg"), i, (2, 2), boxes, nothing, nothing.astype(bool), nothing.astype(float))
+        for i in (7, 3, 5)
+    ]
+    pixels = RecordPixels(records, Counting())
+    copy = pickle.loads(pickle.dumps(records[1]))
+    assert [int(pixels(record)[0, 0, 0]) for record in (records[2], copy, records[0])] == [2, 1, 0]
 
 
 def test_files_must_have_the_size_of_their_annotations() -> None:

@@ -25,7 +25,7 @@ from yolo.data.cache.use import CacheUse, OpenSplits
 from yolo.data.dataset import DetectionDataset
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions, Split
-from yolo.data.pixels import BufferedPixels, LoadedPixels, PixelSource
+from yolo.data.pixels import BufferedPixels, LoadedPixels, PixelSource, RecordPixels
 from yolo.data.sampler import EpochSampler
 from yolo.data.source import choose_loader, confidential
 from yolo.data.splits import read_part, require_same_classes
@@ -232,6 +232,10 @@ class YOLODataModule(L.LightningDataModule):
         if self._cache is not None and split in self._cache:
             return self._cache.pixels(split)
         return LoadedPixels(self._splits[split].images, self.image_loader)
+
+    def shown_pixels(self, split: Split) -> RecordPixels | None:
+        """The images of a split for pictures that are written: by record; None when the data is confidential."""
+        return None if self.confidential else RecordPixels(self._splits[split].images, self.pixels(split))
 
     def _dataset(self, split: Split, pipeline: AugmentPipeline | None) -> DetectionDataset:
         pixels = self.pixels(split)

@@ -45,6 +45,22 @@ class LoadedPixels:
         return image
 
 
+class RecordPixels:
+    """Pixels by record instead of by position, also for a copy of the record."""
+
+    def __init__(self, records: Sequence[AnnotatedImage], source: PixelSource) -> None:
+        self._positions = {record.image_id: position for position, record in enumerate(records)}
+        self._source = source
+
+    def __call__(self, record: AnnotatedImage) -> Image:
+        """Image of `record`, as the source gives it.
+
+        Raises:
+            UserError: It cannot be read.
+        """
+        return self._source(self._positions[record.image_id])
+
+
 class BufferedPixels:
     """Keeps the images that were used last, up to `capacity` bytes in each process."""
 

@@ -1,73 +1,54 @@
-"""Curves as pictures: the one file of the evaluation that needs matplotlib."""
+"""All pictures of an evaluation's numbers, written to a folder. Needs matplotlib through the files it draws with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from yolo.evaluation.coco import CocoEvaluation
-from yolo.evaluation.operating_point import ConfidenceCurves, Floats, confidence_curves
+from yolo.evaluation.analysis import Analysis
+from yolo.evaluation.coco import GroundTruth
+from yolo.evaluation.plot_confusion import draw_confusion, draw_reliability
+from yolo.evaluation.plot_curves import draw_against_confidence, draw_precision_recall
+from yolo.evaluation.plot_labels import draw_labels
 from yolo.whole_file import whole_file
 
-THRESHOLDS = np.linspace(0, 1, 501)
-NAMED_CLASSES = 12  # more lines than this are not told apart by colour
 
+def save_plots(analysis: Analysis, folder: Path, ground_truth: GroundTruth | None = None) -> list[Path]:
+    """Write P_curve, R_curve, F1_curve, PR_curve, confusion_matrix and reliability as .png, all at IoU 0.5.
 
-def save_curves(evaluation: CocoEvaluation, class_names: Sequence[str], folder: Path) -> list[Path]:
-    """Write P_curve.png, R_curve.png, F1_curve.png (against confidence) and PR_curve.png, all at IoU 0.5.
+    Classes without ground truth are left out of the curves. Nothing is written when no class has any.
 
-    Classes without ground truth are left out; so is everything when no class has any.
+    Args:
+        analysis: the numbers.
+        folder: made if it is missing.
+        ground_truth: the evaluated annotations, for labels.png; without them that one is not drawn.
 
     Returns:
         The files written.
     """
-    curves = confidence_curves(evaluation, THRESHOLDS)
-    if not len(curves.classes):
+    if not len(analysis.curves.classes):
         return []
     folder.mkdir(parents=True, exist_ok=True)
-    names = [class_names[c] for c in curves.classes]
     written = []
-    for letter, label, values in (
-        ("P", "precision", curves.precision),
-        ("R", "recall", curves.recall),
-        ("F1", "F1", curves.f1),
-    ):
-        figure = _figure(names, np.broadcast_to(curves.thresholds, values.shape), values, "confidence", label)
-        written.append(_save(figure, folder / f"{letter}_curve.png"))
-    written.append(_save(_precision_recall(names, curves), folder / "PR_curve.png"))
+    for name, figure in _figures(analysis, ground_truth):
+        path = folder / f"{name}.png"
+        with whole_file(path) as partial, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # a box stands for a letter the font lacks
+            figure.savefig(partial, format="png", dpi=100)
+        written.append(path)
     return written
 
 
-def _precision_recall(names: Sequence[str], curves: ConfidenceCurves) -> Figure:
-    """Precision over recall, up to the threshold at which a class has no detection left."""
-    some = curves.recall > 0
-    recall, precision = np.where(some, curves.recall, np.nan), np.where(some, curves.precision, np.nan)
-    return _figure(names, recall, precision, "recall", "precision", mean=False)
-
-
-def _figure(names: Sequence[str], x: Floats, y: Floats, x_label: str, y_label: str, *, mean: bool = True) -> Figure:
-    """A line per class, x and y [K, T]; with `mean` the average over the classes too, with its peak in the legend."""
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    axes = figure.subplots()
-    named = len(names) <= NAMED_CLASSES
-    for row, name in enumerate(names):
-        axes.plot(x[row], y[row], linewidth=1, color=None if named else "0.75", label=name if named else None)
-    if mean:
-        average = y.mean(axis=0)
-        peak = int(average.argmax())
-        label = f"mean of {len(names)} classes, highest {average[peak]:.3f} at {x[0, peak]:.3f}"
-        axes.plot(x[0], average, linewidth=2.5, color="black", label=label)
-    axes.set(xlabel=x_label, ylabel=y_label, xlim=(0, 1), ylim=(0, 1.02))
-    axes.grid(color="0.9")
-    if mean or named:
-        axes.legend(fontsize="small")
-    return figure
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    with whole_file(path) as partial:
-        figure.savefig(partial, format="png", dpi=100)
-    return path
+def _figures(analysis: Analysis, ground_truth: GroundTruth | None) -> Iterator[tuple[str, Figure]]:
+    """One after the other, so that only one is in memory."""
+    yield "P_curve", draw_against_confidence(analysis, "precision")
+    yield "R_curve", draw_against_confidence(analysis, "recall")
+    yield "F1_curve", draw_against_confidence(analysis, "F1")
+    yield "PR_curve", draw_precision_recall(analysis)
+    yield "confusion_matrix", draw_confusion(analysis)
+    yield "reliability", draw_reliability(analysis)
+    if ground_truth is not None:
+        yield "labels", draw_labels(ground_truth, analysis.class_names)

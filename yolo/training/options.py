@@ -43,7 +43,7 @@ class PlotOptions:
     """Pictures of the metrics."""
 
     save_metrics_plots: bool = True
-    """Draw precision, recall and F1 against confidence, and precision against recall, at every validation."""
+    """Draw curves, confusion matrix, reliability, label statistics and the worst images at every validation."""
     metrics_plots_dir: str | None = None
     """Folder of the pictures, in which each epoch gets a folder `epoch_N`; `metrics` in the run's folder when null."""
 

@@ -2,13 +2,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import TINY_FIT, Run, run_yolo
+from yolo.data.datamodule import YOLODataModule
 
 
 def test_every_epoch_has_its_pictures(tiny_run: Run) -> None:
     for epoch in (1, 2):
         names = sorted(path.name for path in (tiny_run.folder / "metrics" / f"epoch_{epoch}").iterdir())
-        assert names == ["F1_curve.png", "PR_curve.png", "P_curve.png", "R_curve.png"]
+        assert names == [
+            "F1_curve.png",
+            "PR_curve.png",
+            "P_curve.png",
+            "R_curve.png",
+            "confusion_matrix.png",
+            "labels.png",
+            "reliability.png",
+            "worst_images.jpg",
+        ]
     assert not (tiny_run.folder / "metrics" / "epoch_3").exists()
 
 
@@ -23,3 +35,12 @@ def test_turned_off(tmp_path: Path) -> None:
     done = run_yolo(*TINY_FIT, "--model.save_metrics_plots=false", "--trainer.max_epochs=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert not list(tmp_path.rglob("*_curve.png"))
+
+
+def test_no_picture_of_confidential_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(YOLODataModule, "confidential", True)
+    done = run_yolo(*TINY_FIT, "--trainer.max_epochs=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in tmp_path.rglob("metrics/epoch_1/*")}
+    assert "PR_curve.png" in names
+    assert not {name for name in names if "images" in name}

@@ -1,4 +1,4 @@
-"""Curves of every validation, in the run's folder."""
+"""Pictures of every validation, in the run's folder."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Any, cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from yolo.errors import UserError
+from yolo.evaluation.evaluator import Metrics
 from yolo.training.options import PlotOptions
 
 
 class MetricsPlotsCallback(Callback):
-    """Writes the curves of each validated epoch to `metrics/epoch_N`, N counted from 1 as in the printed lines."""
+    """Writes the plots of each validated epoch to `metrics/epoch_N`, N counted from 1 as in the printed lines.
+
+    With them goes worst_images.jpg, unless the images are encrypted where they lie.
+    """
 
     def __init__(self, options: PlotOptions) -> None:
         self.options = options
@@ -33,7 +37,12 @@ class MetricsPlotsCallback(Callback):
         folder = self.options.metrics_plots_dir or (run and Path(run) / "metrics")
         if folder is None or not trainer.is_global_zero:
             return
-        from yolo.evaluation.plots import save_curves
+        from yolo.evaluation.plots import save_plots
+        from yolo.evaluation.sheet import save_sheet
 
-        module, epoch = cast(Any, pl_module), trainer.current_epoch + 1
-        save_curves(module.metrics.evaluation, module.card.class_names, Path(folder) / f"epoch_{epoch}")
+        metrics: Metrics = cast(Any, pl_module).metrics
+        target = Path(folder) / f"epoch_{trainer.current_epoch + 1}"
+        save_plots(metrics.analysis, target, metrics.evaluation.ground_truth)
+        pixels = cast(Any, trainer).datamodule.shown_pixels("val")
+        if pixels is not None:
+            save_sheet(metrics, pixels, target / "worst_images.jpg")

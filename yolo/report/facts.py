@@ -1,0 +1,86 @@
+"""What an evaluation was made of and on: program, versions, machine and data, without paths or names of users."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+import yolo
+from yolo.data.annotations import AnnotatedImage
+
+PACKAGES = ("torch", "lightning", "hotcoco", "numpy", "opencv-python-headless")
+
+
+def collect_facts(
+    records: Sequence[AnnotatedImage],
+    class_names: Sequence[str],
+    *,
+    device: str | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, object] | None = None,
+) -> dict[str, str]:
+    """Facts by name, in the order in which they are shown.
+
+    Args:
+        records: the evaluated images.
+        class_names: their classes.
+        device: what the network ran on.
+        seed: of the run.
+        settings: further facts, such as thresholds; None values are left out.
+    """
+    facts = {
+        "Data": f"{len(records)} images, {sum(len(r.classes) for r in records)} objects, {len(class_names)} classes",
+        "Data hash": data_hash(records, class_names),
+        "Seed": None if seed is None else str(seed),
+        "Device": device,
+        "Program": f"yolo {_version('yolo') or 'not installed'}",
+        "Commit": program_commit(),
+        "Python": platform.python_version(),
+        **{package: _version(package) for package in PACKAGES},
+        "System": f"{platform.system()} {platform.machine()}",
+        **{name: None if value is None else str(value) for name, value in (settings or {}).items()},
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def data_hash(records: Iterable[AnnotatedImage], class_names: Sequence[str]) -> str:
+    """SHA-256, shortened, over class names and images with id, size and objects; not over file names and pixels."""
+    digest = hashlib.sha256(repr(tuple(class_names)).encode())
+    for record in sorted(records, key=lambda r: r.image_id):
+        digest.update(np.array([record.image_id, *record.size, len(record.classes)], "<i8").tobytes())
+        digest.update(record.boxes.astype("<f4").tobytes())
+        digest.update(record.classes.astype("<i8").tobytes())
+        digest.update(record.crowd.astype("u1").tobytes())
+    return digest.hexdigest()[:16]
+
+
+def program_commit() -> str | None:
+    """The commit of the checkout that this program runs from, marked when files differ; None outside of one."""
+    package = Path(yolo.__file__).resolve().parent
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:  # installed below somebody else's checkout
+        return None
+    commit = _git(package, "rev-parse", "HEAD")
+    changed = _git(package, "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}, with local changes" if commit and changed else commit
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints; None when it fails or is not there."""
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
