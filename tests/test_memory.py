@@ -79,10 +79,12 @@ def test_predict(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def exhausted(*_: object, **__: object) -> None:
         raise RuntimeError("MPS backend out of memory (MPS allocated: 20 GB)")
 
-    monkeypatch.setattr("yolo.detector.detect", exhausted)
+    monkeypatch.setattr("yolo.detector.to_network_input", exhausted)
     image = tiny_run.folder / "predictions.jpg"
     done = run_yolo("predict", "--checkpoint", tiny_run.best, "--source", image, "--size=96", cwd=tmp_path)
-    assert_user_error(done, "memory of the device is exhausted (MPS backend out of memory", "--size (96)")
+    assert_user_error(
+        done, "memory of the device is exhausted (MPS backend out of memory", "--batch-size (4)", "--size (96)"
+    )
 
 
 @pytest.mark.parametrize(
