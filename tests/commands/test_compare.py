@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.commands.test_validate import printed
 from tests.conftest import TINY_FIT, assert_user_error, run_yolo
 from yolo.models.checkpoint import CARD_KEY
 
@@ -55,16 +56,12 @@ def test_compares(trained: Path, other: Path, tmp_path: Path) -> None:
     assert "note: intervals from 9 images are too narrow" in done.stdout
     entry = written["metrics"][0]
     measured = {
-        path: float(_map(run_yolo("validate", "--checkpoint", path, cwd=other.parent).stdout))
+        path: printed(run_yolo("validate", "--checkpoint", path, cwd=other.parent).stdout)["AP50-95"]
         for path in (trained, other)
     }
     assert entry["a"] == pytest.approx(measured[trained], abs=1e-6)
     assert entry["b"] == pytest.approx(measured[other], abs=1e-6)
     assert entry["difference"] == pytest.approx(entry["b"] - entry["a"])
-
-
-def _map(output: str) -> str:
-    return next(line.split("│")[2] for line in output.splitlines() if line.startswith("│ mAP "))
 
 
 def test_settings_of_a_hold_for_both(trained: Path, tmp_path: Path) -> None:

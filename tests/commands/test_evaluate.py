@@ -19,8 +19,8 @@ def test_numbers_and_files(tmp_path: Path) -> None:
     done = run_yolo("evaluate", "--gt", truth, "--detections", found, "--conf-prod=0.5", "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     # Of the two cats one is found; the owl is a crowd, which is no object.
-    assert printed(done.stdout)["recall"] == pytest.approx(0.5)
-    assert printed(done.stdout)["precision"] == pytest.approx(1.0)
+    assert printed(done.stdout)["R@0.5"] == pytest.approx(0.5)
+    assert printed(done.stdout)["P@0.5"] == pytest.approx(1.0)
     document = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert document["confidence"] == 0.5
     assert document["class_names"] == ["cat", "owl"]
@@ -31,10 +31,10 @@ def test_numbers_and_files(tmp_path: Path) -> None:
 def test_known_answers(test_data: Path, tmp_path: Path) -> None:
     folder = test_data / "known_answers" / "coco128"
     done = run_yolo("evaluate", "--gt", folder / "gt.json", "--detections", folder / "detections.json", "--no-json",
-                    "--no-plots", cwd=tmp_path)  # fmt: skip
+                    "--no-plots", "--no-report", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     expected = json.loads((folder / "expected.json").read_text())["stats"]
-    names = {"mAP": "AP", "mAP50": "AP50", "mAP75": "AP75", "AR100": "AR100"}
+    names = {"AP50-95": "AP", "AP50": "AP50", "AP75": "AP75", "AR@100": "AR100", "APs": "APs", "APl": "APl"}
     assert {key: printed(done.stdout)[key] for key in names} == pytest.approx(
         {key: expected[name] for key, name in names.items()}, abs=1e-6
     )
@@ -45,7 +45,7 @@ def test_no_detections_at_all(tmp_path: Path) -> None:
     truth, found = write(tmp_path, GT, "gt.json"), write(tmp_path, [], "found.json")
     done = run_yolo("evaluate", "--gt", truth, "--detections", found, "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert printed(done.stdout)["mAP"] == 0
+    assert printed(done.stdout)["AP50-95"] == 0
 
 
 def test_wrong_input(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from yolo.training.callbacks.ema import TRAINING_WEIGHTS_KEY
 def test_run_folder(tiny_run: Run) -> None:
     names = {path.relative_to(tiny_run.folder).as_posix() for path in tiny_run.folder.rglob("*")}
     assert {"metrics.csv", "config.yaml", "predictions.jpg", "checkpoints/best.ckpt", "checkpoints/last.ckpt"} <= names
+    assert "report.html" in names
     assert any(re.fullmatch(r"checkpoints/epoch\d{3}-mAP\d\.\d{4}\.ckpt", name) for name in names)
     sheet = cv2.imread(str(tiny_run.folder / "predictions.jpg"))
     assert sheet.shape == (3 * 320, 4 * 320, 3)  # nine images, four in a row

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,23 @@ from yolo.commands.validate import parse
 
 
 def printed(output: str) -> dict[str, float]:
-    return {name: float(value) for name, value in re.findall(r"│ (\w+)\s+│\s+(-?[\d.]+) │", output)}
+    """Quality and operating point of a dashboard."""
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in output.splitlines()]
+    tables = [
+        dict(zip(row, rows[at + 2], strict=True))
+        for at, row in enumerate(rows)
+        if row[0] == "AP50-95" or row[0].startswith("P@")
+    ]
+    return {name: float(value) for table in tables for name, value in table.items() if value != "-"}
 
 
 def test_prints_what_fit_printed(tiny_run: Run, tmp_path: Path) -> None:
     done = run_yolo("validate", "-c", tiny_run.best, "-o", tmp_path, cwd=tiny_run.folder)
     assert done.returncode == 0, done.stderr
     fitted, measured = printed(tiny_run.output), printed(done.stdout)
-    assert set(measured) == {"mAP", "mAP50", "mAP75", "AR100", "precision", "recall", "f1"}
+    assert {"AP50-95", "AP50", "AP75", "AR@100", "P@0.25", "R@0.25", "F1@0.25", "best F1"} <= set(measured)
     assert measured == pytest.approx(fitted, abs=1e-6)
+    assert f"mAP {measured['AP50-95']:.6f}  mAP50 {measured['AP50']:.6f}" in tiny_run.output
 
 
 def test_options_come_from_the_checkpoint_unless_given(tiny_run: Run) -> None:
@@ -154,6 +161,7 @@ def test_a_run_on_a_fraction_is_measured_on_the_same_images(tmp_path: Path) -> N
 
 
 def test_leaves_nothing_behind_unless_asked(tiny_run: Run, tmp_path: Path) -> None:
-    done = run_yolo("validate", "--checkpoint", tiny_run.best, "--no-plots", "--no-json", cwd=tmp_path)
+    done = run_yolo("validate", "--checkpoint", tiny_run.best, "--no-plots", "--no-json", "--no-report",
+                    cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []

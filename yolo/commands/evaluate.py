@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolo.commands.outcome import OutcomeOptions, require_output, versions, write_outcome
+from yolo.commands.outcome import Outcome, OutcomeOptions, conclude, require_output, versions
 from yolo.errors import require_ranges
 from yolo.options import parse_options
 
@@ -34,7 +34,7 @@ class EvaluateOptions(OutcomeOptions, _EvaluatedFiles):
 
     output: Path = Path("evaluation_results")
     """Folder of the results."""
-    save_json: bool = True
+    save_json: bool | None = None
     """Write metrics.json, all numbers."""
 
     def __post_init__(self) -> None:
@@ -45,20 +45,22 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse_options(EvaluateOptions, "evaluate", arguments, short={"output": "o"})
     require_output(options)
-    from rich.console import Console
+    from yolo.evaluation.dashboard import DashboardContext
 
-    from yolo.evaluation.table import print_metrics
-
-    metrics = evaluate(options)
-    print_metrics(f"{options.detections} on {options.gt}", metrics.as_dict())
-    settings = {
-        "ground_truth": str(options.gt),
-        "detections": str(options.detections),
-        "operating_confidence": options.conf_prod,
-        "versions": versions(["numpy", "hotcoco"]),
-    }
-    if write_outcome(metrics, options, settings, coco_files=False):
-        Console(highlight=False, soft_wrap=True, markup=False).print(f"results in {options.output}")
+    outcome = Outcome(
+        title=f"{options.detections} on {options.gt}",
+        metrics=evaluate(options),
+        context=DashboardContext(),
+        settings={
+            "ground_truth": str(options.gt),
+            "detections": str(options.detections),
+            "operating_confidence": options.conf_prod,
+            "versions": versions(["numpy", "hotcoco"]),
+        },
+        without_pictures="The images were not read: this report holds numbers only.",
+        coco_files=False,
+    )
+    conclude(outcome, options)
 
 
 def evaluate(options: EvaluateOptions) -> Metrics:

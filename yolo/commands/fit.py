@@ -13,13 +13,11 @@ from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
+from yolo.commands.after_fit import show_run
 from yolo.commands.data_config import whole_seed
 from yolo.data.datamodule import YOLODataModule
-from yolo.detector import Detector
 from yolo.errors import UserError
-from yolo.evaluation.draw import contact_sheet
 from yolo.evaluation.evaluator import METRIC_NAMES
-from yolo.evaluation.table import print_metrics
 from yolo.lightning_output import options_at_fault, quiet
 from yolo.memory import memory_at_fault, training_settings
 from yolo.options import SentenceErrors
@@ -42,7 +40,6 @@ from yolo.training.loggers import LoggedConfig, LogOutcome, complete_loggers, fi
 from yolo.training.lr_finder import find_learning_rate
 from yolo.training.module import YOLOModule
 
-SHEET_IMAGES = 16
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 LOGGED = tuple(f"val/{name}" for name in METRIC_NAMES)
 
@@ -144,23 +141,8 @@ class FitCLI(LightningCLI):
                 finish(self.trainer.loggers)
 
     def after_fit(self) -> None:
-        """Show what was learned: metrics of the best epoch and a sheet of its detections."""
-        checkpoint = next((c for c in self.trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), None)
-        best = checkpoint.best_path if checkpoint else None
-        folder = self.trainer.log_dir  # the processes agree on it, so all of them must ask
-        if not self.trainer.is_global_zero or checkpoint is None or best is None:
-            return
-        metrics = {n.removeprefix("val/"): v for n, v in checkpoint.best_metrics.items() if n.startswith("val/")}
-        print_metrics(f"best epoch: {checkpoint.best_epoch}", metrics)
-        run = Path(folder or best.parent)
-        sheet = run / "predictions.jpg"
-        if self.datamodule.confidential:
-            print("pictures:   none, since the images are encrypted")
-        else:
-            write_sheet(Detector.load(best, device=self.model.device), self.datamodule, sheet)
-        for label, path in {"checkpoint": best, "metrics": run / "metrics.csv", "pictures": sheet}.items():
-            if path.is_file():
-                print(f"{label + ':':<12}{path}")
+        """Show what was learned."""
+        show_run(self.trainer, self.model, self.datamodule)
 
 
 def _keep_metrics(trainer: Trainer) -> None:
@@ -191,17 +173,6 @@ def _refuse(trainer: Trainer) -> None:
         monitor = callback.monitor if isinstance(callback, BestCheckpoint | EarlyStopping) else None
         if monitor is not None and monitor not in LOGGED:
             raise UserError(f"monitor {monitor!r} is not logged, expected one of {', '.join(LOGGED)}")
-
-
-def write_sheet(detector: Detector, data: YOLODataModule, target: Path) -> None:
-    """Draw the detections of the first validation images into one picture."""
-    import cv2
-
-    assert data.val is not None
-    pixels = data.pixels("val")
-    images = [pixels(index) for index in range(min(SHEET_IMAGES, len(data.val.images)))]
-    drawn = [found.plot() for found in detector.predict(images)]
-    cv2.imwrite(str(target), cv2.cvtColor(contact_sheet(drawn, columns=4, tile=320), cv2.COLOR_RGB2BGR))
 
 
 def make_cli(arguments: Sequence[str], *, run: bool = True) -> FitCLI:

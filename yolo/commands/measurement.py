@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from yolo.commands.outcome import versions
+from yolo.commands.outcome import Outcome, versions
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions
 from yolo.errors import UserError
@@ -122,6 +122,23 @@ class Measurement:
                 warmup=warmup,
                 runs=runs,
             )
+
+    def outcome(self, metrics: Metrics, benchmark: Benchmark | None = None) -> Outcome:
+        """What there is to show of an evaluation."""
+        from yolo.evaluation.dashboard import DashboardContext
+
+        data, nms = self.datamodule.options, self.module.nms
+        where = "the embedded dataset" if data.format == "shapes" else data.root
+        return Outcome(
+            title=f"{self.options.checkpoint} on {where} ({data.format})",
+            metrics=metrics,
+            context=DashboardContext(image_size=self.module.image_size, iou=nms.iou, max_detections=nms.max_detections),
+            settings=self.settings(),
+            pixels=self.datamodule.shown_pixels("val"),
+            device=str(self.trainer.strategy.root_device),
+            seed=self.datamodule.seed,
+            benchmark=benchmark,
+        )
 
     def settings(self) -> dict[str, Any]:
         """What was measured and how, as plain values; without keys."""

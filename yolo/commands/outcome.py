@@ -1,10 +1,10 @@
-"""What commands that evaluate leave behind: one place for all of them."""
+"""What commands that evaluate show and leave behind: one place for all of them."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,9 @@ from yolo.errors import UserError
 
 if TYPE_CHECKING:
     from yolo.benchmark import Benchmark
+    from yolo.evaluation.dashboard import DashboardContext
     from yolo.evaluation.evaluator import Metrics
+    from yolo.evaluation.sheet import Pixels
 
 
 @dataclass(frozen=True)
@@ -24,54 +26,145 @@ class OutcomeOptions:
     output: Path = Path("validation_results")
     """Folder of the results."""
     save_plots: bool = True
-    """Draw the curves."""
-    save_json: bool = True
-    """Write metrics.json, all numbers; predictions.json, the detections as a COCO results file; and
-    ground_truth.json, the annotations they were evaluated against, as a COCO file."""
+    """Draw curves, confusion matrix, reliability, label statistics and, unless they are confidential, the images with
+    most errors."""
+    save_json: bool | None = None
+    """Write metrics.json, all numbers; predictions.json, the detections as a COCO results file; and ground_truth.json,
+    the annotations they were evaluated against, as a COCO file. These two not of encrypted images, unless this option
+    is given."""
+    save_report: bool = True
+    """Write report.html, all of it on one page for any browser."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An evaluation and what there is to say of it beside its numbers."""
+
+    title: str
+    """What was measured on what."""
+    metrics: Metrics
+    context: DashboardContext
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """How it was measured, as plain values."""
+    pixels: Pixels | None = None
+    """Gives the image of a record; None for no pictures."""
+    without_pictures: str | None = None
+    """Why there are no pictures; None because they are confidential."""
+    device: str | None = None
+    seed: int | None = None
+    training: Sequence[Mapping[str, Any]] | None = None
+    """Rows of the run's metrics.csv."""
+    benchmark: Benchmark | None = None
+    coco_files: bool = True
+    """Detections and annotations are written too; not where they came from such files."""
+
+    @property
+    def confidential(self) -> bool:
+        """Nothing of the images is shown, not even names."""
+        return self.pixels is None and self.without_pictures is None
 
 
 def require_output(options: OutcomeOptions) -> None:
     """UserError when the results cannot be written: known before the work, not after it."""
-    wanted = options.save_plots or options.save_json
+    wanted = options.save_plots or options.save_json is not False or options.save_report
     if wanted and options.output.exists() and not options.output.is_dir():
         raise UserError(f"--output is {options.output}, which is a file, expected a folder")
 
 
-def write_outcome(
-    metrics: Metrics,
-    options: OutcomeOptions,
-    settings: Mapping[str, Any],
-    benchmark: Benchmark | None = None,
-    *,
-    coco_files: bool = True,
-) -> list[Path]:
-    """Write what the options ask for.
+def conclude(outcome: Outcome, options: OutcomeOptions) -> None:
+    """Print the dashboard and write what the options ask for. For one process."""
+    from rich.console import Console
 
-    Args:
-        metrics: the evaluation.
-        options: what, and where.
-        settings: how it was measured, as plain values.
-        benchmark: latencies measured beside it.
-        coco_files: write the detections and the annotations too; not where they came from such files.
+    from yolo.evaluation.dashboard import print_dashboard
 
-    Returns:
-        The files.
-    """
-    if not options.save_json:
-        return []
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console.print(outcome.title, style="bold")
+    print_dashboard(console, outcome.metrics.analysis, outcome.context)
+    if outcome.benchmark is not None:
+        from yolo.benchmark import print_benchmark
+
+        print_benchmark(console, outcome.benchmark)
+    if write_outcome(outcome, options):
+        console.print(f"results in {options.output}")
+
+
+def write_outcome(outcome: Outcome, options: OutcomeOptions) -> list[Path]:
+    """Write what the options ask for: the files."""
+    written: list[Path] = []
+    if options.save_json is not False:
+        written += _write_json(outcome, options.output, coco_files=bool(options.save_json or not outcome.confidential))
+    if options.save_plots:
+        written += _write_plots(outcome, options.output)
+    if options.save_report:
+        written.append(write_page(outcome, options.output / "report.html"))
+    return written
+
+
+def _write_json(outcome: Outcome, folder: Path, *, coco_files: bool) -> list[Path]:
     from yolo.evaluation.metrics_file import plain, write_metrics
     from yolo.evaluation.results_file import write_detections, write_ground_truth
 
-    folder = options.output
     folder.mkdir(parents=True, exist_ok=True)
-    written = [folder / "metrics.json"]
-    sections = {"settings": settings} | ({} if benchmark is None else {"benchmark": plain(benchmark)})
+    metrics, written = outcome.metrics, [folder / "metrics.json"]
+    sections = {"settings": outcome.settings}
+    if outcome.benchmark is not None:
+        sections["benchmark"] = plain(outcome.benchmark)
     write_metrics(metrics.analysis, written[0], **sections)
-    if coco_files:
+    if outcome.coco_files and coco_files:
         written += [folder / "predictions.json", folder / "ground_truth.json"]
         write_detections(metrics.evaluation, written[1])
         write_ground_truth(metrics.evaluation, metrics.records, metrics.class_names, written[2])
     return written
+
+
+def _write_plots(outcome: Outcome, folder: Path) -> list[Path]:
+    from yolo.evaluation.plots import save_plots
+    from yolo.evaluation.sheet import save_sheet
+
+    metrics = outcome.metrics
+    written = save_plots(metrics.analysis, folder, metrics.evaluation.ground_truth)
+    if outcome.pixels is not None:
+        written.append(folder / "worst_images.jpg")
+        save_sheet(metrics, outcome.pixels, written[-1])
+    return written
+
+
+def write_page(outcome: Outcome, path: Path) -> Path:
+    """Write the report."""
+    from yolo.report.content import CONFIDENTIAL, ReportContent
+    from yolo.report.facts import collect_facts
+    from yolo.report.write import write_report
+
+    metrics = outcome.metrics
+    facts = collect_facts(
+        metrics.records,
+        metrics.class_names,
+        device=outcome.device,
+        seed=outcome.seed,
+        settings=dict(_flat(outcome.settings)),
+    )
+    write_report(
+        path,
+        ReportContent(
+            outcome.title,
+            metrics,
+            outcome.pixels,
+            outcome.without_pictures or CONFIDENTIAL,
+            training=outcome.training,
+            facts=facts,
+        ),
+    )
+    return path
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings in words, without the versions, which a report has anyway."""
+    for name, value in settings.items():
+        words = f"{prefix}{name}".replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from () if name == "versions" else _flat(value, f"{words} ")
+        else:
+            yield words, value
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from yolo.commands.data_config import add_data_options, parse_with_data
 from yolo.commands.measurement import MeasureOptions, measure, prepare, stored_data
-from yolo.commands.outcome import OutcomeOptions, require_output, write_outcome
+from yolo.commands.outcome import OutcomeOptions, conclude, require_output
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions
 from yolo.errors import UserError, require_ranges
@@ -43,30 +43,12 @@ def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options, data, loader = parse(arguments)
     require_output(options)
-    from lightning.pytorch.utilities import rank_zero_only
-
     prepared = prepare(options, data, loader)
     # First: the memory that validation leaves to be used again would hide what the network takes.
     benchmark = prepared.benchmark(options.benchmark_warmup, options.benchmark_runs) if options.benchmark else None
     metrics = prepared.run()
-
-    @rank_zero_only
-    def report() -> None:
-        from rich.console import Console
-
-        from yolo.evaluation.table import print_metrics
-
-        where = "the embedded dataset" if data.format == "shapes" else data.root
-        print_metrics(f"{options.checkpoint} on {where} ({data.format})", metrics.as_dict())
-        console = Console(highlight=False, soft_wrap=True, markup=False)
-        if benchmark is not None:
-            from yolo.benchmark import print_benchmark
-
-            print_benchmark(console, benchmark)
-        if write_outcome(metrics, options, prepared.settings(), benchmark):
-            console.print(f"results in {options.output}")
-
-    report()
+    if prepared.trainer.is_global_zero:
+        conclude(prepared.outcome(metrics, benchmark), options)
 
 
 def parse(arguments: Sequence[str]) -> tuple[ValidateOptions, DataOptions, ImageLoader | None]:

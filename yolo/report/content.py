@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from yolo.evaluation.evaluator import Metrics
 from yolo.evaluation.sheet import Pixels
 
-CONFIDENTIAL = "The images are confidential: this report holds numbers only, and no picture of them."
+CONFIDENTIAL = "The images are confidential: this report holds numbers only, no pictures and no names of files."
 
 
 @dataclass(frozen=True)
@@ -29,3 +29,9 @@ class ReportContent:
     """Data and environment by name, shown as they are; `collect_facts` gathers the usual ones."""
     most_images: int = 24
     """Pictures at most, the worst ones; fewer when they would make the file too large."""
+
+    def name(self, row: int) -> str:
+        """What image `row` is called: of confidential ones the id, since names are in no file either."""
+        record = self.metrics.records[row]
+        confidential = self.pixels is None and self.without_pictures == CONFIDENTIAL
+        return f"image {record.image_id}" if confidential else record.path.name

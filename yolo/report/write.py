@@ -103,7 +103,7 @@ def _values(content: ReportContent) -> dict[str, Any]:
         "lowest": lowest,
         "pictures": make_gallery(content, lowest),
         "without_pictures": content.without_pictures if content.pixels is None else "",
-        "worst": [(content.metrics.records[row].path.name, *analysis.image_errors[row]) for row in worst_rows(content)],
+        "worst": [(content.name(row), *analysis.image_errors[row]) for row in worst_rows(content)],
         "training": training_charts(content.training or ()),
         "facts": dict(content.facts),
     }
