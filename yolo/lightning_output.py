@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
@@ -48,6 +48,18 @@ def print_line(trainer: Trainer, line: str) -> None:
     """Print a line, once for all processes, that reads the same on a terminal and in a log file."""
     if trainer.is_global_zero:
         console_of(trainer).print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def print_items(console: Console, items: Sequence[str]) -> None:
+    """Print items two spaces apart: a log file gets one line, on a terminal it breaks between items where that ends."""
+    lines = [""]
+    for item in items:
+        joined = f"{lines[-1]}  {item}" if lines[-1] else item
+        if lines[-1] and console.is_terminal and len(joined) > console.width:
+            lines.append(f"  {item}")
+        else:
+            lines[-1] = joined
+    console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
 
 
 @contextlib.contextmanager

@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import TINY_FIT, Run, run_yolo
+from yolo.commands.after_fit import join_rows
 from yolo.evaluation.evaluator import METRIC_NAMES
 
 
@@ -34,10 +36,31 @@ def test_report_of_a_run_has_its_training_curves(tiny_run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_a_resumed_run_that_found_nothing_better_has_no_report(tiny_run: Run, tmp_path: Path) -> None:
+def test_a_resumed_run_that_found_nothing_better_shows_the_best_of_the_run_before(
+    tiny_run: Run, tmp_path: Path
+) -> None:
     options = [*TINY_FIT, f"--ckpt_path={tiny_run.folder / 'checkpoints' / 'last.ckpt'}"]
+    # The weights of `best.ckpt` are measured as the first run has measured them: the average.
+    before = list(csv.DictReader((tiny_run.folder / "metrics.csv").open()))
+    best = max((row for row in before if row["val/mAP"]), key=lambda row: float(row["val/mAP"]))
+    number = int(best["epoch"]) + 1
     done = run_yolo(*options, "--trainer.max_epochs=3", "--model.learning_rate=1000", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^best epoch: [12]  mAP ", done.stdout, re.MULTILINE)
-    assert "report:" not in done.stdout
-    assert not list(tmp_path.rglob("report.html"))
+    assert re.search(rf"^best epoch: {number}  mAP ", done.stdout, re.MULTILINE)
+    end = done.stdout[done.stdout.index(f"quickstart version_0: epoch {number} of 3 on") :]
+    assert f"{float(best['val/mAP']):.6f}" in end.split("Quality")[1].split("Operating")[0]
+    (page,) = tmp_path.rglob("report.html")
+    assert "Epochs 1 to 3; last values: mAP" in page.read_text()  # the charts go on from the run before
+    plots = {path.name for path in (page.parent / "metrics" / f"epoch_{number}").iterdir()}
+    assert {"PR_curve.png", "worst_images.jpg"} <= plots
+    events = EventAccumulator(str(page.parent), size_guidance={"images": 0})
+    events.Reload()
+    assert "plots/PR_curve" in events.Tags()["images"]
+
+
+def test_rows_of_the_run_before_end_where_the_resumed_one_begins() -> None:
+    before = [{"epoch": str(epoch), "train/lr": "old"} for epoch in range(4)]
+    now = [{"epoch": str(epoch), "train/lr": "new"} for epoch in (2, 3)]
+    assert join_rows(before, now) == [*before[:2], *now]
+    assert join_rows([], now) == now
+    assert join_rows(before, []) == before

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from yolo.data.annotations import AnnotatedImage
-from yolo.evaluation.audit_files import COLUMNS, picture, write_csv, write_sheets
+from yolo.evaluation.audit_files import COLUMNS, DETECTION, LABEL, NEIGHBOUR, picture, write_csv, write_sheets
+from yolo.evaluation.draw import Style
 from yolo.evaluation.label_audit import LabelFinding
 
 BOX = np.array([40.0, 40, 60, 60])
@@ -31,11 +32,9 @@ def pixels(record: AnnotatedImage) -> np.ndarray:
     return np.full((*record.size, 3), 128, np.uint8)
 
 
-def where(drawn: np.ndarray, red: bool) -> list[int]:
-    """Bounds [x1, x2, y2] of what is drawn in red (labels) or green (detections)."""
-    r, g, b = (drawn[..., channel].astype(int) for channel in range(3))
-    mask = (r > 200) & (g < 100) if red else (g > 200) & (b < 100) & (r < 200)
-    y, x = np.nonzero(mask)
+def where(drawn: np.ndarray, style: Style) -> list[int]:
+    """Bounds [x1, x2, y2] of what is drawn in a colour."""
+    y, x = np.nonzero((drawn == style.colour).all(axis=2))
     return [int(x.min()), int(x.max()), int(y.max())]
 
 
@@ -43,10 +42,19 @@ def test_picture_shows_label_and_detection() -> None:
     drawn = picture(MOVED, 1, RECORD, NAMES, pixels)
     assert drawn.shape == (200, 400, 3)  # the surroundings are the whole image, twice as large
     # Texts stand above the boxes and may be wider, so that only the lower edge bounds both sides.
-    assert abs(where(drawn, red=True)[0] - 80) <= 3
-    assert abs(where(drawn, red=True)[2] - 120) <= 3
-    assert abs(where(drawn, red=False)[0] - 200) <= 3
-    assert abs(where(drawn, red=False)[2] - 120) <= 3
+    assert abs(where(drawn, LABEL)[0] - 80) <= 3
+    assert abs(where(drawn, LABEL)[2] - 120) <= 3
+    assert abs(where(drawn, DETECTION)[0] - 200) <= 3
+    assert abs(where(drawn, DETECTION)[2] - 120) <= 3
+
+
+def test_neighbours_have_a_blue_line_and_no_text() -> None:
+    drawn = picture(MOVED, 1, RECORD, NAMES, pixels)  # the neighbour's box is 10 to 50 there
+    blue = (drawn == NEIGHBOUR.colour).all(axis=2)
+    assert 2 <= blue[30, :30].sum() <= 3  # the left edge
+    inside = drawn[14:47, 14:47]
+    assert (inside == 128).all()
+    assert blue.sum() < 4 * 42 * 3
 
 
 def test_csv(tmp_path: Path) -> None:

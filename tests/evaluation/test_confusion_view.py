@@ -50,4 +50,4 @@ def test_mix_ups_among_the_others_are_not_taken_for_hits() -> None:
     found = CocoEvaluation(
         ground_truth([1], [1] * 4, classes, boxes), detections([1] * 4, [0, 1, 3, 2], boxes, [0.9] * 4), range(4)
     )
-    assert "2 of their own cell confused" in confusion_view(analyse(found, "abcd", 0.25), 1).note
+    assert "2 confusions among them" in confusion_view(analyse(found, "abcd", 0.25), 1).note

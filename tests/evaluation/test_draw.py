@@ -6,7 +6,16 @@ import cv2
 import numpy as np
 import pytest
 
-from yolo.evaluation.draw import class_colour, contact_sheet, draw_boxes, fit_boxes, save_jpeg
+from yolo.evaluation.draw import (
+    Style,
+    class_colour,
+    contact_sheet,
+    draw_boxes,
+    draw_styled,
+    fit_boxes,
+    save_jpeg,
+    text_strip,
+)
 
 
 def test_box_edges_are_drawn_in_the_colour_of_the_class() -> None:
@@ -71,6 +80,42 @@ def test_lines_grow_with_the_image_and_stay_thin_on_small_boxes() -> None:
     assert 2 <= line_width(640, 300) <= 3
     assert line_width(4000, 1000) >= 6
     assert line_width(4000, 24) <= 3
+
+
+@pytest.mark.parametrize("side", [100, 400, 640])
+def test_two_pixels_of_colour_are_seen_on_small_images_too(side: int) -> None:
+    image = np.full((side, side, 3), 128, np.uint8)
+    drawn = draw_boxes(image, np.array([[20.0, 20, 60, 60]]), np.array([0]))
+    assert 2 <= (drawn[40, :40] == class_colour(0)).all(-1).sum() <= 3
+
+
+def test_colours_of_lines_survive_the_jpeg(tmp_path: Path) -> None:
+    styles = [Style((235, 25, 25)), Style((0, 200, 60)), Style((40, 90, 255))]
+    boxes = np.array([[20.0 + 60 * n, 20, 70 + 60 * n, 80] for n in range(3)])
+    save_jpeg(draw_styled(np.full((100, 220, 3), 210, np.uint8), boxes, styles), tmp_path / "a.jpg")
+    read = cv2.imread(str(tmp_path / "a.jpg"))[..., ::-1].astype(int)
+    for (x1, *_), style in zip(boxes.astype(int), styles, strict=True):
+        assert np.abs(read[50, x1 - 2 : x1 + 3] - style.colour).max(1).min() < 40
+
+
+def test_dashes_leave_gaps() -> None:
+    style, image = Style((255, 110, 0), 8), np.zeros((100, 100, 3), np.uint8)
+    line = (draw_styled(image, np.array([[10.0, 10, 90, 90]]), [style])[10, 10:90] == style.colour).all(-1)
+    assert 0.3 < line.mean() < 0.8
+    assert np.abs(np.diff(line.astype(int))).sum() >= 8
+
+
+def test_an_empty_text_is_not_drawn() -> None:
+    image, box = np.full((100, 100, 3), 90, np.uint8), np.array([[10.0, 40.0, 60.0, 90.0]])
+    plain = draw_boxes(image, box, np.array([1]))
+    assert np.array_equal(draw_boxes(image, box, np.array([1]), [""]), plain)
+    assert not np.array_equal(draw_boxes(image, box, np.array([1]), ["a"]), plain)
+
+
+def test_letters_beyond_ascii_differ() -> None:
+    strips = [text_strip(text, 20) for text in ("é", "e", "ß", "Ж", "?")]
+    assert len({strip.tobytes() for strip in strips}) == 5
+    assert text_strip("a\nb", 20).shape == text_strip("a b", 20).shape
 
 
 def changed(size: tuple[int, int], box: list[float], label: str) -> np.ndarray:

@@ -12,8 +12,9 @@ import torch
 from tests.evaluation.test_evaluator import perfect, record
 from yolo.data.annotations import AnnotatedImage
 from yolo.errors import UserError
+from yolo.evaluation.draw import draw_styled
 from yolo.evaluation.evaluator import Evaluator, Metrics
-from yolo.evaluation.sheet import _STYLES, _outline, save_sheet, worst_first
+from yolo.evaluation.sheet import STYLES, save_sheet, worst_first
 from yolo.evaluation.verdicts import FALSE_ALARM, FOUND, MISSED, TRUE_POSITIVE
 
 RIGHT, WRONG, EMPTY = record(1, [[10, 10, 40, 40]], [0]), record(2, [[10, 10, 40, 40]], [1]), record(3, [], [])
@@ -35,7 +36,7 @@ def grey(shape: tuple[int, int]) -> Callable[[AnnotatedImage], np.ndarray]:
 
 def has(image: np.ndarray, kind: str) -> int:
     """Pixels near the colour of a kind of box."""
-    return int((np.abs(image.astype(int) - _STYLES[kind][0]).max(axis=2) < 40).sum())
+    return int((np.abs(image.astype(int) - STYLES[kind].colour).max(axis=2) < 40).sum())
 
 
 def read(path: Path) -> np.ndarray:
@@ -54,10 +55,10 @@ def test_truth_left_and_predictions_right(shape: tuple[int, int], tmp_path: Path
     assert has(left, MISSED) > 100
     assert has(right, FALSE_ALARM) > 100
     assert not max(has(left, FOUND), has(left, FALSE_ALARM), has(right, TRUE_POSITIVE), has(right, MISSED))
-    _, columns = np.nonzero(np.abs(left.astype(int) - _STYLES[MISSED][0]).max(axis=2) < 40)
+    _, columns = np.nonzero(np.abs(left.astype(int) - STYLES[MISSED].colour).max(axis=2) < 40)
     assert columns.min() == pytest.approx(0.1 * 420, abs=4)
     assert columns.max() == pytest.approx(0.4 * 420, abs=4)
-    _, columns = np.nonzero(np.abs(right.astype(int) - _STYLES[FALSE_ALARM][0]).max(axis=2) < 40)
+    _, columns = np.nonzero(np.abs(right.astype(int) - STYLES[FALSE_ALARM].colour).max(axis=2) < 40)
     assert columns.min() == pytest.approx(0.6 * 420, abs=4)  # the box at 0.1 is below the operating confidence
 
 
@@ -75,9 +76,8 @@ def test_most_limits_the_images(tmp_path: Path) -> None:
 def test_kinds_differ_without_colours() -> None:
     pictures = set()
     for kind in (MISSED, FALSE_ALARM, TRUE_POSITIVE):
-        canvas = np.zeros((100, 100, 3), np.uint8)
-        _outline(canvas, np.array([10, 10, 90, 90]), kind)
-        pictures.add((canvas.max(axis=2) > 0).tobytes())
+        canvas = draw_styled(np.zeros((100, 100, 3), np.uint8), np.array([[10, 10, 90, 90]]), [STYLES[kind]])
+        pictures.add((canvas == STYLES[kind].colour).all(axis=2).tobytes())
     assert len(pictures) == 3
 
 

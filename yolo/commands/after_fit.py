@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,18 +14,23 @@ from yolo.data.datamodule import YOLODataModule
 from yolo.detector import Detector
 from yolo.evaluation.dashboard import DashboardContext, print_dashboard
 from yolo.evaluation.draw import contact_sheet, save_jpeg
-from yolo.training.callbacks import BestCheckpoint
+from yolo.evaluation.evaluator import Metrics
+from yolo.lightning_output import print_items
+from yolo.training.callbacks.checkpoint import best_checkpoint
 from yolo.training.module import YOLOModule
 
 SHEET_IMAGES = 16
 
 
-def show_run(trainer: Trainer, module: YOLOModule, data: YOLODataModule) -> None:
+Rows = list[dict[str, str]]
+
+
+def show_run(trainer: Trainer, module: YOLOModule, data: YOLODataModule, rows_before: Rows) -> None:
     """Print the dashboard of the best epoch, write its report and a sheet of detections, and say where everything is.
 
-    A resumed run that found nothing better than the run before has no evaluation of its best epoch to show.
+    `rows_before` are those of metrics.csv of the run that this one goes on from.
     """
-    checkpoint = next((c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), None)
+    checkpoint = best_checkpoint(trainer)
     best = checkpoint.best_path if checkpoint else None
     folder = trainer.log_dir  # the processes agree on it, so all of them must ask
     if not trainer.is_global_zero or checkpoint is None or best is None:
@@ -35,11 +39,14 @@ def show_run(trainer: Trainer, module: YOLOModule, data: YOLODataModule) -> None
     run = Path(folder or best.parent)
     left = {"checkpoint": best, "metrics": run / "metrics.csv"}
     if checkpoint.best_evaluation is not None:
-        outcome = _outcome(trainer, module, data, checkpoint, run)
+        training = join_rows(rows_before, read_rows(run / "metrics.csv"))
+        title = f"{run.parent.name} {run.name}: epoch {checkpoint.best_epoch} of {trainer.current_epoch}"
+        outcome = _outcome(trainer, module, data, checkpoint.best_evaluation, title, training)
         console.print(outcome.title, style="bold")
         print_dashboard(console, outcome.metrics.analysis, outcome.context)
         left["report"] = write_page(outcome, run / "report.html")
-    console.print(f"best epoch: {checkpoint.best_epoch}  {_in_a_line(checkpoint.best_metrics)}")
+    values = (f"{name.removeprefix('val/')} {value:.6f}" for name, value in checkpoint.best_metrics.items())
+    print_items(console, [f"best epoch: {checkpoint.best_epoch}", *values])
     if data.confidential:
         console.print("pictures:   none, since the images are encrypted")
     else:
@@ -50,21 +57,32 @@ def show_run(trainer: Trainer, module: YOLOModule, data: YOLODataModule) -> None
             console.print(f"{label + ':':<12}{path}")
 
 
-def _outcome(
-    trainer: Trainer, module: YOLOModule, data: YOLODataModule, checkpoint: BestCheckpoint, run: Path
-) -> Outcome:
-    assert checkpoint.best_evaluation is not None
-    nms, file = module.nms, run / "metrics.csv"
+def read_rows(file: Path) -> Rows:
+    """The rows of a metrics.csv; none where there is no such file."""
+    if not file.is_file():
+        return []
     with file.open(newline="") as rows:
-        training = list(csv.DictReader(rows))
+        return list(csv.DictReader(rows))
+
+
+def join_rows(before: Rows, rows: Rows) -> Rows:
+    """The rows of a run behind those of the run it was resumed from, as far as they are of earlier epochs."""
+    first = min((int(row["epoch"]) for row in rows), default=None)
+    return [row for row in before if first is None or int(row["epoch"]) < first] + rows
+
+
+def _outcome(
+    trainer: Trainer, module: YOLOModule, data: YOLODataModule, metrics: Metrics, title: str, training: Rows
+) -> Outcome:
+    nms = module.nms
     where = "the embedded dataset" if data.options.format == "shapes" else data.options.root
     return Outcome(
-        title=f"{run.parent.name} {run.name}: epoch {checkpoint.best_epoch} of {trainer.current_epoch} on {where}",
-        metrics=checkpoint.best_evaluation,
+        title=f"{title} on {where}",
+        metrics=metrics,
         context=DashboardContext(image_size=module.image_size, iou=nms.iou, max_detections=nms.max_detections),
         settings={
             "network": module.network.name,
-            "image_size": "x".join(map(str, module.image_size)),
+            "image_size": list(module.image_size),
             "confidence": nms.confidence,
             "iou": nms.iou,
             "max_detections": nms.max_detections,
@@ -75,11 +93,6 @@ def _outcome(
         seed=data.seed,
         training=cast(Any, training),
     )
-
-
-def _in_a_line(metrics: Mapping[str, float]) -> str:
-    """The metrics of an epoch with six decimals, without the losses."""
-    return "  ".join(f"{n.removeprefix('val/')} {v:.6f}" for n, v in metrics.items() if n.startswith("val/"))
 
 
 def write_sheet(detector: Detector, data: YOLODataModule, target: Path) -> None:

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
-from yolo.commands.after_fit import show_run
+from yolo.commands.after_fit import read_rows, show_run
 from yolo.commands.data_config import whole_seed
 from yolo.data.datamodule import YOLODataModule
 from yolo.errors import UserError
@@ -30,6 +30,7 @@ from yolo.training.callbacks import (
     TrainingSummaryCallback,
     YOLOProgressBar,
 )
+from yolo.training.callbacks.best_evaluation import BestEvaluation
 from yolo.training.callbacks.checkpoint import find_last
 from yolo.training.callbacks.freeze import FreezeCallback
 from yolo.training.callbacks.non_finite import NonFiniteGuard
@@ -93,7 +94,7 @@ class FitCLI(LightningCLI):
         listed = listed if isinstance(listed, list) else [listed]
         options = self.model.options
         ours = [*callbacks, TrainingSummaryCallback(), ExactResume(), NonFiniteGuard(), MetricsPlotsCallback(options)]
-        ours.append(LogOutcome(options.metrics_plots_dir))
+        ours += [BestEvaluation(options), LogOutcome(options.metrics_plots_dir)]
         if config.get("enable_progress_bar") is False:
             listed = [c for c in listed if not isinstance(c, ProgressBar)]
         elif not any(isinstance(c, ProgressBar) for c in listed):
@@ -125,12 +126,14 @@ class FitCLI(LightningCLI):
         refuse_setup(
             self.trainer, sync_batchnorm=given.sync_batchnorm, use_distributed_sampler=given.use_distributed_sampler
         )
+        self.rows_before: list[dict[str, str]] = []
         if kwargs.get("ckpt_path") is not None:
             if self.trainer.max_steps != -1:
                 raise UserError("--trainer.max_steps with --ckpt_path: a run is resumed by --trainer.max_epochs alone")
             if kwargs["ckpt_path"] == "last":
                 kwargs["ckpt_path"] = find_last(self.trainer)
             model.continue_from(card_to_resume(kwargs["ckpt_path"]))
+            self.rows_before = read_rows(Path(kwargs["ckpt_path"]).absolute().parent.parent / "metrics.csv")
         _keep_metrics(self.trainer)
         memory = training_settings(self.trainer, model, self.datamodule)
         with ending_together(self.trainer, memory), memory_at_fault(memory):
@@ -142,7 +145,7 @@ class FitCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Show what was learned."""
-        show_run(self.trainer, self.model, self.datamodule)
+        show_run(self.trainer, self.model, self.datamodule, self.rows_before)
 
 
 def _keep_metrics(trainer: Trainer) -> None:

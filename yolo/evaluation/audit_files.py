@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo.data.annotations import AnnotatedImage
-from yolo.evaluation.draw import Image, contact_sheet, draw_boxes, fit_boxes, save_jpeg
+from yolo.evaluation.draw import Image, Style, contact_sheet, draw_styled, fit_boxes, save_jpeg
 from yolo.evaluation.label_audit import KINDS, LabelFinding
 from yolo.whole_file import whole_file
 
@@ -23,8 +23,8 @@ _COLUMNS_OF_SHEET = 4
 _TILE = 400
 _MARGIN = 1.0
 """What a picture shows around the boxes, in their longer side."""
-_LABEL, _DETECTION, _NEIGHBOUR = 0, 2, 1
-"""Colours as class numbers: red, green, blue."""
+LABEL, DETECTION, NEIGHBOUR = Style((235, 25, 25)), Style((0, 200, 60)), Style((40, 90, 255))
+"""Red, green, blue."""
 _TEXT_PIXELS = 24
 """Texts of boxes whose corners are nearer than this, up and down, would hide each other."""
 
@@ -111,14 +111,14 @@ def picture(
     pixels: Callable[[AnnotatedImage], Image],
 ) -> Image:
     """The surroundings of a finding, _TILE pixels at their longer side."""
-    boxes, colours = [], []
-    for box, colour in ((entry.detected_box, _DETECTION), (None if entry.label is None else entry.box, _LABEL)):
+    boxes, styles = [], []
+    for box, style in ((entry.detected_box, DETECTION), (None if entry.label is None else entry.box, LABEL)):
         if box is not None:
             boxes.append(box)
-            colours.append(colour)
+            styles.append(style)
     neighbours = [row for row in range(len(record.boxes)) if row not in (entry.label, entry.other)]
     boxes += [record.boxes[row].astype(np.float64) for row in neighbours]
-    colours += [_NEIGHBOUR] * len(neighbours)
+    styles += [NEIGHBOUR] * len(neighbours)
     drawn = [box for box in (entry.box, entry.detected_box) if box is not None]
     left, top, right, bottom = _surroundings(np.array(drawn), record.size)
     crop = pixels(record)[top:bottom, left:right]
@@ -127,7 +127,7 @@ def picture(
     texts = _texts(entry, rank, class_names, moved)
     texts += [""] * (len(moved) - len(texts))
     inside = np.flatnonzero(((moved[:, 2:] > 0) & (moved[:, :2] < fitted.shape[1::-1])).all(1))
-    return draw_boxes(fitted, moved[inside], np.array(colours)[inside], [texts[row] for row in inside])
+    return draw_styled(fitted, moved[inside], [styles[row] for row in inside], [texts[row] for row in inside])
 
 
 def _texts(entry: LabelFinding, rank: int, class_names: Sequence[str], boxes: NDArray[np.floating]) -> list[str]:

@@ -43,6 +43,6 @@ def confusion_view(analysis: Analysis, most: int) -> ConfusionView:
         names = (*(names[c] for c in chosen), f"{len(rest)} others")
         note = f"the {len(chosen)} classes with most errors; {len(rest)} others in one row and column"
         if mixed := int(wrong[np.ix_(rest, rest)].sum()):
-            note += f", {mixed} of their own cell confused with each other"
+            note += f", {mixed} confusions among them"
     total = matrix.sum(axis=1, keepdims=True)
     return ConfusionView((*names, BACKGROUND), matrix, matrix / np.maximum(total, 1), note)

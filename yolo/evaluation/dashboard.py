@@ -174,7 +174,7 @@ def _verdict(ap: float, context: DashboardContext) -> Text:
     delta = f"{ap - before:+.4f}"
     if ap > before:
         return Text(f"[NEW BEST] ({delta})", style="bold green")
-    return Text(f"({delta} to the best)", style="red" if ap < before else "")
+    return Text(f"({delta} to the best)", style="red") if ap < before else Text("(as the best)")
 
 
 def _quality(look: _Look, analysis: Analysis) -> Table:

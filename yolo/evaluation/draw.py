@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import colorsys
-import unicodedata
+import importlib.util
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yolo.whole_file import whole_file
 
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont
+
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
-_LEAST_TEXT = 0.4
-"""Scale of OpenCV's font at which capitals are 9 pixels high, about the least that is read with ease."""
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+_TEXT, _LEAST_TEXT = 15.0, 12.0
+"""Height of the font in pixels on an image of 640, and at which its capitals are 9 pixels high: read with ease."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a box is drawn."""
+
+    colour: Colour
+    dash: int = 0
+    """Length of its dashes in pixels; 0 for a solid line."""
 
 
 def class_colour(index: int) -> Colour:
@@ -28,7 +44,14 @@ def class_colour(index: int) -> Colour:
 def draw_boxes(
     image: Image, boxes: NDArray[np.floating], classes: NDArray[np.integer], labels: Sequence[str] = ()
 ) -> Image:
-    """A copy of `image` with boxes drawn on it.
+    """A copy of `image` with boxes [N, 4] in the colours of their classes [N]; the rest as in `draw_styled`."""
+    return draw_styled(image, boxes, [Style(class_colour(int(number))) for number in classes], labels)
+
+
+def draw_styled(
+    image: Image, boxes: NDArray[np.floating], styles: Sequence[Style], labels: Sequence[str] = ()
+) -> Image:
+    """A copy of `image` with boxes drawn on it, the first ones on top.
 
     Lines and text grow with the image, lines of small boxes stay thin; each line has an outline that contrasts with it,
     so that it shows on every background.
@@ -36,8 +59,8 @@ def draw_boxes(
     Args:
         image: [H, W, 3] RGB.
         boxes: [N, 4] xyxy pixels.
-        classes: [N], choose the colour.
-        labels: N texts, none when empty.
+        styles: N styles.
+        labels: N texts, none when empty; a text that is empty is not drawn.
 
     Returns:
         [H, W, 3] RGB.
@@ -47,57 +70,82 @@ def draw_boxes(
     order = range(len(boxes) - 1, -1, -1)  # best last, on top
     corners = np.rint(np.asarray(boxes, np.float64).reshape(-1, 4)).astype(int)
     for row in order:
-        _draw_box(canvas, corners[row], class_colour(int(classes[row])), 2 * scale)
+        _draw_box(canvas, corners[row], styles[row], 2 * scale)
     for row in order if labels else ():  # all above all boxes, whose lines would cross them
-        _draw_label(canvas, labels[row], corners[row], class_colour(int(classes[row])), 0.5 * scale)
+        if labels[row]:
+            _draw_label(canvas, labels[row], corners[row], styles[row].colour, _TEXT * scale)
     return canvas
 
 
-def _draw_box(canvas: Image, box: NDArray[np.integer], colour: Colour, width: float) -> None:
-    """A line of at most `width` pixels, a tenth of the box, between two thinner ones; around the edge of the box."""
+def _draw_box(canvas: Image, box: NDArray[np.integer], style: Style, width: float) -> None:
+    """A line of at most `width` pixels, a tenth of the box, between two thinner ones; around the edge of the box.
+
+    Two pixels of colour at least where there is room: one alone is not seen between its outlines.
+    """
     import cv2
 
     (x1, y1, x2, y2), (height, wide) = box.tolist(), canvas.shape[:2]
     x1, x2 = (min(max(x, 0), wide - 1) for x in (x1, x2))  # at the border of the image, not beyond
     y1, y2 = (min(max(y, 0), height - 1) for y in (y1, y2))
-    thickness = max(1, round(min(width, min(x2 - x1, y2 - y1) / 10)))
-    edge = max(1, round(thickness / 3)) if min(x2 - x1, y2 - y1) >= 12 else 0
+    side = min(x2 - x1, y2 - y1)
+    thickness = max(2 if side >= 12 else 1, round(min(width, side / 10)))
+    edge = max(1, round(thickness / 3)) if side >= 12 else 0
     if edge:
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), _contrast(colour), thickness + 2 * edge)
-    cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, thickness)
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), _contrast(style.colour), thickness + 2 * edge)
+    if not style.dash:
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), style.colour, thickness)
+        return
+    for start, end in (((x1, y1), (x2, y1)), ((x2, y1), (x2, y2)), ((x2, y2), (x1, y2)), ((x1, y2), (x1, y1))):
+        length = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1)
+        steps = np.rint(np.linspace(start, end, max(round(length / style.dash), 2))).astype(int).tolist()
+        for one, other in zip(steps[:-1:2], steps[1::2], strict=False):
+            cv2.line(canvas, one, other, style.colour, thickness)
 
 
-def _draw_label(canvas: Image, text: str, box: NDArray[np.integer], colour: Colour, scale: float) -> None:
+@lru_cache(maxsize=64)
+def _font(size: int) -> FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib and has Latin, Greek and Cyrillic letters, more than OpenCV's."""
+    from PIL import ImageFont
+
+    found = importlib.util.find_spec("matplotlib")  # its folder, without the time that its import takes
+    assert found is not None
+    assert found.origin is not None
+    return ImageFont.truetype(Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+
+
+def text_strip(text: str, size: float, ink: Colour = BLACK, paper: Colour = WHITE) -> Image:
+    """One line of text on a strip [1.4 size, as wide as the text, 3]; control characters become spaces."""
+    from PIL import Image as Pictures
+    from PIL import ImageDraw
+
+    font, text = _font(round(size)), "".join(c if c.isprintable() else " " for c in text)
+    pad = max(1, round(size / 10))
+    strip = Pictures.new("RGB", (max(round(font.getlength(text)), 1) + 2 * pad, round(1.4 * size)), paper)
+    ImageDraw.Draw(strip).text((pad, strip.height / 2), text, fill=ink, font=font, anchor="lm")
+    return np.asarray(strip)
+
+
+def _draw_label(canvas: Image, text: str, box: NDArray[np.integer], colour: Colour, size: float) -> None:
     """Text on a filled strip above the box, or inside it at the upper edge of the image; within the image.
 
-    As large as `scale` says on boxes wide enough, smaller on others, cut where even that does not fit into the image.
+    As large as `size` says on boxes wide enough, smaller on others, cut where even that does not fit into the image.
     """
-    import cv2
-
-    font, x1, y1 = cv2.FONT_HERSHEY_SIMPLEX, int(box[0]), int(box[1])
-    if int(cv2.__version__.split(".")[0]) < 5:  # whose font has no more than that
-        text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
-    text = text or "?"
-    (full, _), _ = cv2.getTextSize(text, font, 1.0, 1)
-    room = canvas.shape[1] - 2
-    scale = max(min(scale, max(int(box[2]) - x1, 1) / full), min(scale, _LEAST_TEXT))
-    scale = max(min(scale, room / full), _LEAST_TEXT * 0.8)
-    text = text[: max(int(len(text) * room / (full * scale)), 1)] if full * scale > room else text
-    thickness = max(1, round(1.4 * scale))
-    (width, height), descent = cv2.getTextSize(text, font, scale, thickness)
-    pad = max(1, round(3 * scale))
-    width, height = width + 2 * pad, height + descent + 2 * pad
-    x = int(np.clip(x1, 0, max(canvas.shape[1] - width, 0)))
-    top = int(np.clip(y1 - height if y1 >= height else y1, 0, max(canvas.shape[0] - height, 0)))
-    cv2.rectangle(canvas, (x, top), (x + width - 1, top + height - 1), colour, cv2.FILLED)
-    baseline = (x + pad, top + height - pad - descent)
-    cv2.putText(canvas, text, baseline, font, scale, _contrast(colour), thickness, lineType=cv2.LINE_AA)
+    x1, y1, room = int(box[0]), int(box[1]), canvas.shape[1] - 2
+    full = max(_font(100).getlength(text), 1) / 100  # width at a size of 1
+    size = max(min(size, max(int(box[2]) - x1, 1) / full), min(size, _LEAST_TEXT))
+    size = max(min(size, room / full), _LEAST_TEXT * 0.8)
+    text = text[: max(int(len(text) * room / (full * size)), 1)] if full * size > room else text
+    strip = text_strip(text, size, _contrast(colour), colour)[: canvas.shape[0], : canvas.shape[1]]
+    height, width = strip.shape[:2]
+    x = int(np.clip(x1, 0, canvas.shape[1] - width))
+    top = int(np.clip(y1 - height if y1 >= height else y1, 0, canvas.shape[0] - height))
+    canvas[top : top + height, x : x + width] = strip
 
 
 def _contrast(colour: Colour) -> Colour:
     """Black on light colours, white on dark ones."""
     luminance = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
-    return (0, 0, 0) if luminance > 128 else (255, 255, 255)
+    return BLACK if luminance > 128 else WHITE
 
 
 def contact_sheet(images: Sequence[Image], columns: int, tile: int) -> Image:
@@ -129,10 +177,17 @@ def fit_boxes(image: Image, boxes: NDArray[np.floating], side: int) -> tuple[Ima
     return resized, boxes * factors
 
 
-def save_jpeg(image: Image, path: Path) -> None:
-    """Write an RGB image [H, W, 3] to `path`, which is there only when complete."""
+def encode_jpeg(image: Image, quality: int = 95, *, drawn: bool = True) -> bytes:
+    """An RGB image [H, W, 3] as a JPEG; what is `drawn` on it keeps its colour, which takes a larger file."""
     import cv2
 
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+    colours = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if drawn else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, colours]
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    return data.tobytes()
+
+
+def save_jpeg(image: Image, path: Path, quality: int = 95) -> None:
+    """Write an RGB image [H, W, 3] to `path`, which is there only when complete."""
     with whole_file(path) as partial:
-        partial.write_bytes(data.tobytes())
+        partial.write_bytes(encode_jpeg(image, quality))

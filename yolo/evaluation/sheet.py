@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from yolo.data.annotations import AnnotatedImage
-from yolo.evaluation.draw import Image, fit_boxes
+from yolo.evaluation.draw import Image, Style, draw_styled, fit_boxes, save_jpeg, text_strip
 from yolo.evaluation.evaluator import Metrics
 from yolo.evaluation.verdicts import FALSE_ALARM, FOUND, IGNORED, MISSED, TRUE_POSITIVE, ImageVerdicts, image_verdicts
-from yolo.whole_file import whole_file
 
 Pixels = Callable[[AnnotatedImage], Image]
 """Gives a record's image as uint8 [H, W, 3] RGB, in its own size or smaller."""
@@ -19,12 +18,13 @@ Pixels = Callable[[AnnotatedImage], Image]
 _SIDE = 420
 _GAP = 10
 _HEAD = 26
-_STYLES = {  # colour, dash length in pixels (0: solid); distinguishable without colours too
-    FOUND: ((0, 158, 60), 0),
-    MISSED: ((230, 0, 200), 9),
-    TRUE_POSITIVE: ((30, 110, 255), 0),
-    FALSE_ALARM: ((255, 110, 0), 4),
-    IGNORED: ((150, 150, 150), 2),
+_TEXT = 14
+STYLES = {  # distinguishable without colours too
+    FOUND: Style((0, 158, 60)),
+    MISSED: Style((230, 0, 200), 9),
+    TRUE_POSITIVE: Style((30, 110, 255)),
+    FALSE_ALARM: Style((255, 110, 0), 4),
+    IGNORED: Style((150, 150, 150), 2),
 }
 
 
@@ -42,7 +42,8 @@ def save_sheet(metrics: Metrics, pixels: Pixels, path: Path, most: int = 16) -> 
         _pair(metrics, metrics.records[row], pixels(metrics.records[row]), verdict)
         for row, verdict in zip(rows, verdicts, strict=True)
     ]
-    _write(_assemble(pairs, _title(metrics, len(rows))), path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_jpeg(_assemble(pairs, _title(metrics, len(rows))), path, quality=85)
 
 
 def worst_first(metrics: Metrics) -> list[int]:
@@ -77,52 +78,18 @@ def _pair(metrics: Metrics, record: AnnotatedImage, image: Image, verdict: Image
 
 
 def _with_boxes(image: Image, boxes: np.ndarray, kinds: Sequence[str], labels: Sequence[str]) -> Image:
-    """A copy with boxes [N, 4]; the errors last and so on top, and only they carry text when there are many boxes."""
-    canvas = image.copy()
+    """A copy with boxes [N, 4]; the errors are on top, and only they carry text when there are many boxes."""
     errors = (MISSED, FALSE_ALARM)
-    for row in sorted(range(len(boxes)), key=lambda r: kinds[r] in errors):
-        corners = np.rint(boxes[row]).astype(int)
-        _outline(canvas, corners, kinds[row])
-        if len(boxes) <= 8 or kinds[row] in errors:
-            _label(canvas, labels[row], corners, _STYLES[kinds[row]][0])
-    return canvas
-
-
-def _outline(canvas: Image, corners: np.ndarray, kind: str) -> None:
-    """A rectangle in the style of its kind, in place."""
-    import cv2
-
-    colour, dash = _STYLES[kind]
-    x1, y1, x2, y2 = corners.tolist()
-    if not dash:
-        cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 2)
-        return
-    for start, end in (((x1, y1), (x2, y1)), ((x2, y1), (x2, y2)), ((x2, y2), (x1, y2)), ((x1, y2), (x1, y1))):
-        length = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1)
-        steps = np.linspace(start, end, max(round(length / dash), 2))
-        for one, other in zip(steps[:-1:2], steps[1::2], strict=False):
-            cv2.line(canvas, np.rint(one).astype(int).tolist(), np.rint(other).astype(int).tolist(), colour, 2)
-
-
-def _label(canvas: Image, text: str, corners: np.ndarray, colour: tuple[int, int, int]) -> None:
-    """Small text on a strip of the colour, above the box or inside it at the upper edge."""
-    import cv2
-
-    (width, height), descent = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.38, 1)
-    x = int(np.clip(corners[0], 0, max(canvas.shape[1] - width, 0)))
-    top = int(corners[1] - height - descent)
-    top = max(top, 0)
-    cv2.rectangle(canvas, (x, top), (x + width, top + height + descent), colour, cv2.FILLED)
-    ink = (0, 0, 0) if 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 110 else (255, 255, 255)
-    cv2.putText(canvas, text, (x, top + height), cv2.FONT_HERSHEY_SIMPLEX, 0.38, ink, 1, lineType=cv2.LINE_AA)
+    order = sorted(range(len(boxes)), key=lambda row: kinds[row] not in errors)
+    texts = [labels[row] if len(boxes) <= 8 or kinds[row] in errors else "" for row in order]
+    return draw_styled(image, boxes[order], [STYLES[kinds[row]] for row in order], texts)
 
 
 def _text_line(text: str, width: int) -> Image:
     """Black on white, [26, width, 3]; what does not fit is cut."""
-    import cv2
-
     line = np.full((_HEAD, width, 3), 255, np.uint8)
-    cv2.putText(line, text, (2, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, lineType=cv2.LINE_AA)
+    strip = text_strip(text, _TEXT)[:, :width]
+    line[4 : 4 + strip.shape[0], : strip.shape[1]] = strip
     return line
 
 
@@ -142,20 +109,10 @@ def _assemble(pairs: Sequence[Image], title: str) -> Image:
 
 
 def _legend(width: int) -> Image:
-    import cv2
-
     line = np.full((_HEAD + 8, width, 3), 255, np.uint8)
-    for position, kind in enumerate(_STYLES):
+    for position, (kind, style) in enumerate(STYLES.items()):
         x = 4 + position * 160
-        _outline(line, np.array([x, 6, x + 38, 24]), kind)
-        cv2.putText(line, kind, (x + 46, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, lineType=cv2.LINE_AA)
+        line[:30, x : x + 44] = draw_styled(line[:30, x : x + 44], np.array([[3, 6, 41, 24]]), [style])
+        strip = text_strip(kind, _TEXT)
+        line[6 : 6 + strip.shape[0], x + 48 : x + 48 + strip.shape[1]] = strip
     return line
-
-
-def _write(image: Image, path: Path) -> None:
-    import cv2
-
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
-        partial.write_bytes(data.tobytes())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yolo.evaluation.draw import Image, fit_boxes
+from yolo.evaluation.draw import encode_jpeg, fit_boxes
 from yolo.evaluation.sheet import worst_first
 from yolo.evaluation.verdicts import (
     FALSE_ALARM,
@@ -102,7 +102,8 @@ def make_gallery(content: ReportContent, lowest: float) -> list[Picture]:
         side = min(SIDE, max(image.shape[:2]))
         small, objects = fit_boxes(image, verdict.objects * scale, side)
         _, found = fit_boxes(image, verdict.detections * scale, side)
-        source = _data_uri(small)
+        data = encode_jpeg(small, QUALITY, drawn=False)  # the page draws the boxes
+        source = "data:image/jpeg;base64," + base64.b64encode(data).decode()
         used += len(source) + BOX_LENGTH * (len(objects) + int((verdict.scores >= lowest).sum()))
         if pictures and used > BUDGET:
             break
@@ -141,10 +142,3 @@ def _box(box: np.ndarray, kind: str, text: str, score: float, *, shown: bool) ->
     # Nine digits keep a float32 apart from every round number that the slider may stand at.
     number = f"{score:.9g}" if np.isfinite(score) else "-1"
     return Box(x1, y1, round(x2 - x1, 1), round(y2 - y1, 1), _STYLES[kind], text, number, shown)
-
-
-def _data_uri(image: Image) -> str:
-    import cv2
-
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()

@@ -20,7 +20,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 
 from yolo.data.keys import VARIABLE
 from yolo.errors import UserError
-from yolo.training.callbacks.checkpoint import BestCheckpoint
+from yolo.training.callbacks.checkpoint import best_checkpoint
 
 SAVE_DIR, NAME = "runs", "fit"
 SECRET = "encryption_key"
@@ -114,7 +114,7 @@ class LogOutcome(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell TensorBoard and Weights & Biases."""
-        checkpoint = next((c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), None)
+        checkpoint = best_checkpoint(trainer)
         run = trainer.log_dir  # the processes agree on it, so all of them must ask
         if not trainer.is_global_zero or checkpoint is None or not checkpoint.best_epoch:
             return

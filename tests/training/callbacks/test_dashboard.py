@@ -27,7 +27,8 @@ def module(seed: int = 0) -> SimpleNamespace:
 
 
 def trainer(epoch: int = 0, **kwargs: object) -> SimpleNamespace:
-    given = {"sanity_checking": False, "is_global_zero": True, "current_epoch": epoch, "max_epochs": 20, **kwargs}
+    given = {"sanity_checking": False, "is_global_zero": True, "current_epoch": epoch, "max_epochs": 20}
+    given |= {"checkpoint_callbacks": [], **kwargs}
     return SimpleNamespace(**given)
 
 
@@ -81,6 +82,21 @@ def test_a_restored_callback_goes_on_as_if_nothing_had_been(capsys: pytest.Captu
     assert "Trend of the last 3" in texts[0]
 
 
+def test_a_run_resumed_with_it_knows_the_best_of_the_run_without_it(capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint, now = BestCheckpoint(), module()
+    ap = now.metrics.evaluation.summary["AP"]
+    checkpoint.best_metrics = {"val/mAP": ap + 0.1}
+    callback = EvalDashboardCallback()
+    callback.on_validation_end(trainer(checkpoint_callbacks=[checkpoint]), now)
+    out = capsys.readouterr().out
+    assert "NEW BEST" not in out
+    assert "(-0.1000 to the best)" in out
+    assert callback.best == ap + 0.1
+    callback.best = ap
+    callback.on_validation_end(trainer(checkpoint_callbacks=[checkpoint]), now)
+    assert "(as the best)" in capsys.readouterr().out
+
+
 def test_quiet_where_nothing_is_to_be_said(capsys: pytest.CaptureFixture[str]) -> None:
     callback = EvalDashboardCallback()
     callback.on_validation_end(trainer(sanity_checking=True), module())
@@ -123,7 +139,7 @@ def test_a_run_with_it_resumes_exactly(tmp_path: Path) -> None:
     (halfway,) = (run / "version_0" / "checkpoints").glob("epoch002-*.ckpt")
     resumed = run_yolo(*options, "--trainer.max_epochs=3", f"--ckpt_path={halfway}", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    last = [done.stdout.split("Evaluation")[-1].split("epoch 3/3  box")[0] for done in (straight, resumed)]
+    last = [done.stdout.split("epoch 3/3  box")[0].split("Evaluation")[-1] for done in (straight, resumed)]
     assert last[0] == last[1]
     assert "Trend of the last 3" in last[0]
     a, b = (torch.load(run / f"version_{i}" / "checkpoints" / "last.ckpt", weights_only=True) for i in (0, 1))
@@ -142,6 +158,11 @@ def test_the_best_evaluation_is_at_hand_at_the_end() -> None:
         checkpoint.on_validation_end(now, SimpleNamespace(metrics=epoch))
         found.append(checkpoint.best_evaluation)
     assert found == [0, 1, 1]
+    assert checkpoint.best_seen
     fresh = BestCheckpoint()
     fresh.load_state_dict(checkpoint.state_dict())
-    assert (fresh.best_epoch, fresh.best_evaluation) == (2, None)  # of an epoch that this process has not seen
+    assert (fresh.best_epoch, fresh.best_evaluation, fresh.best_seen) == (
+        2,
+        None,
+        False,
+    )  # of an epoch that this process has not seen

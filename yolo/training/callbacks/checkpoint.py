@@ -66,6 +66,8 @@ class BestCheckpoint(Checkpoint):
         """The best epoch, counted from 1; 0 before the first validation."""
         self.best_metrics: dict[str, float] = {}
         """The metrics of the best epoch."""
+        self.best_seen = False
+        """Whether this run has validated the best epoch itself; the same on all processes."""
         self.best_evaluation: Metrics | None = None
         """All of the best epoch's evaluation, on the first process; None if this run has not seen that epoch."""
         self._names: list[str] = []
@@ -147,7 +149,7 @@ class BestCheckpoint(Checkpoint):
             return
         self._names, self._dropped = self._rank(self._score(trainer), trainer.current_epoch + 1)
         if BEST in self._names:
-            self.best_epoch = trainer.current_epoch + 1
+            self.best_epoch, self.best_seen = trainer.current_epoch + 1, True
             metrics = trainer.callback_metrics.items()
             self.best_metrics = {name: float(value) for name, value in metrics if name.startswith("val/")}
             self.best_evaluation = getattr(pl_module, "metrics", None) if trainer.is_global_zero else None
@@ -218,9 +220,15 @@ def _epoch(checkpoint: Path) -> int:
     return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["epoch"]) + 1
 
 
+def best_checkpoint(trainer: Trainer) -> BestCheckpoint | None:
+    """The callback that knows what is best; None in a run without one."""
+    return next((c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), None)
+
+
 def find_last(trainer: Trainer) -> Path:
     """The newest `last.ckpt` of the runs beside the one that `trainer` is about to start. UserError without any."""
-    dirpath = next((c.dirpath for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), None)
+    checkpoint = best_checkpoint(trainer)
+    dirpath = checkpoint.dirpath if checkpoint else None
     runs = getattr(trainer.logger, "root_dir", None)  # of loggers that number their runs
     if dirpath is not None:
         folder, pattern = Path(dirpath), LAST

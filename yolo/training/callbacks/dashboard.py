@@ -12,6 +12,7 @@ from yolo.evaluation.dashboard import SHOWN_EVALUATIONS, DashboardContext, print
 from yolo.evaluation.evaluator import Metrics
 from yolo.evaluation.sparkline import is_defined
 from yolo.lightning_output import console_of
+from yolo.training.callbacks.checkpoint import best_checkpoint
 from yolo.training.module import YOLOModule
 
 
@@ -44,6 +45,7 @@ class EvalDashboardCallback(Callback):
         module = cast(YOLOModule, pl_module)
         assert module.metrics is not None
         assert module.card is not None
+        self._learn_of_the_best(trainer)
         analysis = self._at_confidence(module.metrics).analysis
         self.history = [*self.history, trend_figures(analysis)][-SHOWN_EVALUATIONS:]
         context = DashboardContext(
@@ -60,6 +62,13 @@ class EvalDashboardCallback(Callback):
         if is_defined(ap):
             self.best = ap if self.best is None else max(ap, self.best)
         print_dashboard(console_of(trainer), analysis, context)
+
+    def _learn_of_the_best(self, trainer: Trainer) -> None:
+        """From the ranking of the checkpoints, when the run before did without this callback."""
+        checkpoint = best_checkpoint(trainer)
+        known = checkpoint.best_metrics.get("val/mAP") if checkpoint else None
+        if self.best is None and known is not None and is_defined(known):
+            self.best = known
 
     def _at_confidence(self, metrics: Metrics) -> Metrics:
         if self.conf_prod in (None, metrics.confidence):

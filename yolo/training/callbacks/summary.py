@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from yolo.lightning_output import print_line
-from yolo.training.callbacks.checkpoint import BEST, BestCheckpoint
+from yolo.lightning_output import console_of, print_items, print_line
+from yolo.training.callbacks.checkpoint import BEST, best_checkpoint
 
 
 class TrainingSummaryCallback(Callback):
@@ -46,21 +46,25 @@ class TrainingSummaryCallback(Callback):
             return
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         epoch = trainer.current_epoch + 1
-        losses = "  ".join(f"{name} {float(mean):.3f}" for name, mean in cast(Any, pl_module).losses.means().items())
-        print_line(
-            trainer,
-            f"epoch {epoch}/{trainer.max_epochs}  {losses}  mAP {logged['val/mAP']:.4f}  "
-            f"mAP50 {logged['val/mAP50']:.4f}  {time.monotonic() - self._started:.0f}s{_best(trainer, epoch)}",
-        )
+        means = cast(Any, pl_module).losses.means().items()  # of all processes
+        items = [
+            f"epoch {epoch}/{trainer.max_epochs}",
+            *(f"{name} {float(mean):.3f}" for name, mean in means),
+            *(f"{name} {logged[f'val/{name}']:.4f}" for name in ("mAP", "mAP50")),
+            f"{time.monotonic() - self._started:.0f}s",
+            *_best(trainer, epoch),
+        ]
+        if trainer.is_global_zero:
+            print_items(console_of(trainer), items)
 
 
-def _best(trainer: Trainer, epoch: int) -> str:
+def _best(trainer: Trainer, epoch: int) -> list[str]:
     """The file that the epoch is about to become, if it is the best, or else what the best one is."""
-    checkpoint = next((c for c in trainer.checkpoint_callbacks if isinstance(c, BestCheckpoint)), None)
+    checkpoint = best_checkpoint(trainer)
     if checkpoint is None or not checkpoint.best_epoch:
-        return ""
+        return []
     if checkpoint.best_epoch == epoch:
-        return f"  best -> {BEST}"
+        return [f"best -> {BEST}"]
     monitor = checkpoint.monitor.removeprefix("val/")
     kind = "" if monitor == "mAP" else f"{monitor} "
-    return f"  best {kind}{checkpoint.best_metrics[checkpoint.monitor]:.4f} at epoch {checkpoint.best_epoch}"
+    return [f"best {kind}{checkpoint.best_metrics[checkpoint.monitor]:.4f} at epoch {checkpoint.best_epoch}"]
