@@ -59,7 +59,7 @@ def test_of_confidential_images_there_are_numbers_only(metrics: Metrics, tmp_pat
     written = write_outcome(hidden, OutcomeOptions(tmp_path / "default"))
     names = {path.name for path in written}
     assert {"metrics.json", "report.html", "PR_curve.png"} <= names
-    assert not names & {"predictions.json", "ground_truth.json", "worst_images.jpg"}
+    assert not names & {"predictions.json", "ground_truth.json", "worst_images.jpg", "labels.png"}
     for record in metrics.records:
         assert not any(record.path.name.encode() in path.read_bytes() for path in written)
     assert "ground_truth.json" in {p.name for p in write_outcome(hidden, nothing(tmp_path / "asked", save_json=True))}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from yolo.evaluation.coco import SUMMARY_KEYS, CocoEvaluation, Detections, GroundTruth
+from yolo.evaluation.coco import SUMMARY_KEYS, TIDE_KINDS, CocoEvaluation, Detections, GroundTruth
 
 
 def ground_truth(images, image_ids, classes, boxes, crowd=None, areas=None) -> GroundTruth:
@@ -185,3 +186,39 @@ def test_detection_of_unknown_image_is_refused() -> None:
     truth = ground_truth([1], [1], [0], [[0, 0, 50, 50]])
     with pytest.raises(ValueError, match="image id 9"):
         CocoEvaluation(truth, detections([9], [0], [[0, 0, 5, 5]], [0.5]), [1])
+
+
+BOX, OTHER, FAR = [10.0, 10, 50, 50], [100.0, 100, 140, 140], [200.0, 200, 240, 240]
+BESIDE = [10.0, 10, 50, 26]  # IoU 0.4 with BOX
+# AP averages over 101 recalls, of which 51 are reached by one object of two. Objects and detections in one image, as
+# class and box; detections from the best score down. AP50 lost to each kind of error that there is.
+TIDE_CASES = {
+    # Class 1 is not in the ground truth: precision 1 up to half the recall, 1 everywhere were it class 0.
+    "class": ([(0, OTHER), (0, BOX)], [(0, OTHER), (1, BOX)], {"Cls": 50 / 101}),
+    # A wrong class on an object that is found: AP 1/2 of class 1, 1 without that detection; a mean of two classes.
+    "class, found": ([(0, BOX), (1, OTHER)], [(0, BOX), (1, BOX), (1, OTHER)], {"Cls": 1 / 4}),
+    # Precision 1/2 up to half the recall; both found were the first one well placed.
+    "place": ([(0, BOX), (0, OTHER)], [(0, BESIDE), (0, OTHER)], {"Loc": 1 - 51 / 101 / 2}),
+    # Found already: left out, since as a second detection it would still cost 50 recalls a third of their precision.
+    "place, found": ([(0, BOX), (0, OTHER)], [(0, BOX), (0, BESIDE), (0, OTHER)], {"Loc": 50 / 101 / 3}),
+    "both": ([(0, BOX), (1, OTHER)], [(1, BESIDE), (0, BOX), (1, OTHER)], {"Both": 1 / 4}),
+    "second": ([(0, BOX), (0, OTHER)], [(0, BOX), (0, BOX), (0, OTHER)], {"Dupe": 50 / 101 / 3}),
+    "nothing": ([(0, BOX)], [(0, FAR), (0, BOX)], {"Bkg": 1 / 2}),
+    # Precision 1/2 at 51 recalls. Without the false alarm 1 at those; without the missed object 1/2 at all.
+    "missed": ([(0, BOX), (0, OTHER)], [(0, FAR), (0, BOX)], {"Bkg": 51 / 101 / 2, "Miss": 50 / 101 / 2}),
+}
+
+
+@pytest.mark.parametrize("name", TIDE_CASES)
+def test_tide_by_hand(name: str) -> None:
+    objects, found, lost = TIDE_CASES[name]
+    truth = ground_truth([1], [1] * len(objects), [c for c, _ in objects], [box for _, box in objects])
+    scores = [0.9 - 0.1 * row for row in range(len(found))]
+    seen = detections([1] * len(found), [c for c, _ in found], [box for _, box in found], scores)
+    assert CocoEvaluation(truth, seen, [1, 2]).tide() == pytest.approx(dict.fromkeys(TIDE_KINDS, 0.0) | lost, abs=1e-12)
+
+
+def test_tide_is_not_defined_without_objects_or_detections() -> None:
+    objects, found = ground_truth([1], [1], [0], [BOX]), detections([1], [0], [BOX], [0.9])
+    for truth, seen in ((objects, detections([], [], [], [])), (ground_truth([1], [], [], []), found)):
+        assert all(math.isnan(value) for value in CocoEvaluation(truth, seen, [1]).tide().values())

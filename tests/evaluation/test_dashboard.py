@@ -20,7 +20,7 @@ from tests.evaluation.known_answers import load, needs_known_answers
 from tests.evaluation.test_coco import detections, ground_truth
 from yolo.evaluation.analysis import Analysis, analyse
 from yolo.evaluation.coco import CocoEvaluation
-from yolo.evaluation.dashboard import DashboardContext, figure, print_dashboard, trend_figures
+from yolo.evaluation.dashboard import DashboardContext, print_dashboard, trend_figures
 
 FOLDER = Path(__file__).parent / "dashboards"
 ODD = [
@@ -175,7 +175,7 @@ def test_new_best_or_the_difference() -> None:
     base = context(analysis)
     assert "[NEW BEST] (+0.0100)" in printed(analysis, 80, replace(base, best_before=ap - 0.01))
     assert "(-0.0100 to the best)" in printed(analysis, 80, replace(base, best_before=ap + 0.01))
-    assert "[NEW BEST]" not in printed(analysis, 80, replace(base, best_before=ap))
+    assert "(as the best)" in printed(analysis, 80, replace(base, best_before=ap))
     assert "[NEW BEST] " in printed(analysis, 80, replace(base, best_before=None))
     assert "BEST" not in printed(analysis, 80, DashboardContext())  # not in a training
     assert "BEST" not in printed(CASES["no-ground-truth"](), 80)
@@ -200,5 +200,6 @@ def test_no_trend_before_there_are_two_evaluations() -> None:
     assert "Trend of the last 2" in printed(analysis, 80, replace(context(analysis), history=[{"F1": 0.1}] * 2))
 
 
-def test_what_is_not_defined_is_a_dash() -> None:
-    assert [figure(-1.0), figure(float("nan")), figure(0.0), figure(0.5, 6)] == ["-", "-", "0.0000", "0.500000"]
+def test_costs_of_errors_without_detections_are_dashes() -> None:
+    table = printed(CASES["no-detections"](), 80).split("What errors cost")[1]
+    assert len(re.findall(r"│ +- │$", table, re.MULTILINE)) == 6

@@ -7,7 +7,7 @@ from tests.evaluation.test_analysis import BOX, OTHER, scattered
 from tests.evaluation.test_coco import detections, ground_truth
 from yolo.evaluation.analysis import analyse
 from yolo.evaluation.coco import CocoEvaluation
-from yolo.evaluation.plot_curves import draw_against_confidence, draw_precision_recall, plain
+from yolo.evaluation.plot_curves import draw_against_confidence, draw_precision_recall, shown_name
 
 
 def texts(figure) -> list[str]:
@@ -54,8 +54,8 @@ def test_hundreds_of_classes_share_one_entry_of_the_legend() -> None:
 
 
 def test_names_are_shown_as_they_are_or_without_their_middle() -> None:
-    assert plain("a$b") == r"a\$b"
-    assert plain("_a") == " _a"
-    assert plain("one two three four 17", 10) == "one …ur 17"
-    assert plain("x" * 40) == "x" * 40
-    assert len(plain("x" * 41)) == 40
+    assert shown_name("a$b") == r"a\$b"
+    assert shown_name("_a") == " _a"
+    assert shown_name("one two three four 17", 10) == "one …ur 17"
+    assert shown_name("x" * 40) == "x" * 40
+    assert len(shown_name("x" * 41)) == 40

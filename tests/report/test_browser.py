@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def test_headings_sort(page: Any) -> None:
     assert column(page, 2) == [*sorted((s for s in shown if s != "–"), reverse=True), "–"]
     button.click()
     assert head.get_attribute("aria-sort") == "ascending"
-    assert column(page, 2) == ["–", *sorted(s for s in shown if s != "–")]
+    assert column(page, 2) == [*sorted(s for s in shown if s != "–"), "–"]
     page.find_elements("css selector", "#class-table th button")[0].click()
     assert head.get_attribute("aria-sort") is None
     assert column(page, 0)[1:4] == ['a "quoted" & long name', "cat", "dog"]
@@ -145,9 +146,9 @@ def test_the_field_filters(page: Any) -> None:
 def test_the_gallery_counts_what_the_evaluation_counts(page: Any) -> None:
     shown = content()
     slider = by_id(page, "confidence")
-    for steps, confidence in ((0, 0.25), (35, 0.6), (-50, 0.1)):
+    for steps, confidence in ((0, 0.25), (350, 0.6), (-500, 0.1)):
         slider.send_keys(*[Keys.ARROW_RIGHT if steps > 0 else Keys.ARROW_LEFT] * abs(steps))
-        assert by_id(page, "confidence-shown").text == f"{confidence:.2f}"
+        assert by_id(page, "confidence-shown").text == f"{confidence:.3f}"
         errors = analyse(shown.metrics.evaluation, NAMES, confidence).image_errors[worst_rows(shown)].tolist()
         counts = [
             [int(figure.find_element("css selector", f"figcaption .{name}").text) for name in ("false", "missed")]
@@ -159,6 +160,20 @@ def test_the_gallery_counts_what_the_evaluation_counts(page: Any) -> None:
         assert [boxes, missed] == np.sum(errors, axis=0).tolist()
         total = by_id(page, "gallery-total").text
         assert f"{boxes} false alarms, {missed} missed" in total
+
+
+@pytest.mark.parametrize("confidence", [0.255, 0.004, 0.2555])
+def test_the_slider_starts_at_the_operating_confidence(page: Any, confidence: float, tmp_path: Path) -> None:
+    shown = content(metrics=replace(content().metrics, confidence=confidence))
+    write_report(tmp_path / "report.html", shown)
+    page.get((tmp_path / "report.html").as_uri())
+    slider = by_id(page, "confidence")
+    assert float(slider.get_attribute("value")) == confidence
+    assert by_id(page, "confidence-shown").text == f"{confidence:.3f}"
+    before = by_id(page, "gallery-total").text
+    slider.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_LEFT)
+    assert float(slider.get_attribute("value")) == confidence
+    assert by_id(page, "gallery-total").text == before  # the page's script counts as the evaluation does
 
 
 def test_boxes_can_be_left_out(page: Any) -> None:
@@ -218,7 +233,7 @@ def test_everything_works_by_keyboard(page: Any) -> None:
     assert page.execute_script("return document.documentElement.dataset.theme") == "dark"
     assert page.find_elements("css selector", "#class-table thead th")[3].get_attribute("aria-sort") == "descending"
     assert column(page, 0) == ["cat"]
-    assert by_id(page, "confidence-shown").text == "1.00"
+    assert by_id(page, "confidence-shown").text == "1.000"
     assert not page.find_elements("css selector", ".frame .object rect")[0].is_displayed()
     reachable = page.find_elements("css selector", "a, button, input, [role=region]")
     assert {element.id for element in reachable} <= {element.id for element in visited}

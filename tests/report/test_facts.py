@@ -33,11 +33,14 @@ def test_the_hash_changes_with_the_labels_alone() -> None:
 
 
 def test_the_usual_facts_without_paths() -> None:
-    found = collect_facts(RECORDS, NAMES, device="cpu", seed=3, settings={"Size": (64, 64), "Nothing": None})
+    found = collect_facts(
+        RECORDS, NAMES, device="cpu", seed=3, settings={"Size": (64, 64), "Nothing": None, "device": "x"}
+    )
     assert found["Data"] == "3 images, 3 objects, 2 classes"
     assert found["Seed"] == "3"
     assert found["Device"] == "cpu"
-    assert found["Size"] == "(64, 64)"
+    assert found["Size"] == "64 x 64"
+    assert "device" not in found  # said already
     assert "Nothing" not in found
     assert {"Data hash", "Program", "Python", "torch", "hotcoco", "System"} <= found.keys()
     text = " ".join(found.values())

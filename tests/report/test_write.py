@@ -16,7 +16,7 @@ from tests.report.small_report import EVIL, NAMES, content, metrics
 from yolo.data.annotations import AnnotatedImage
 from yolo.errors import UserError
 from yolo.evaluation.evaluator import Evaluator
-from yolo.report.write import figure, render, write_report
+from yolo.report.write import render, slider, write_report
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -127,8 +127,15 @@ def test_an_unreadable_image_leaves_no_file(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_figures_have_three_digits_or_a_dash() -> None:
-    assert [figure(value) for value in (0.12345, 1.0, -1.0, float("nan"))] == ["0.123", "1.000", "–", "–"]
+@pytest.mark.parametrize(
+    ("confidence", "lowest", "expected"),
+    [(0.25, 0.05, "0.050"), (0.255, 0.05, "0.050"), (0.004, 0.004, "0.004"), (0.2555, 0.05, "0.0505"), (0, 0, "0.000")],
+)
+def test_the_slider_meets_the_operating_confidence(confidence: float, lowest: float, expected: str) -> None:
+    found = slider(confidence, lowest)
+    assert found["least"] == expected
+    assert float(found["start"]) == confidence
+    assert float(found["least"]) >= lowest
 
 
 def test_the_template_engine_waits_for_a_report() -> None:

@@ -26,8 +26,8 @@ class OutcomeOptions:
     output: Path = Path("validation_results")
     """Folder of the results."""
     save_plots: bool = True
-    """Draw curves, confusion matrix, reliability, label statistics and, unless they are confidential, the images with
-    most errors."""
+    """Draw curves, confusion matrix, reliability and, unless the images are encrypted, label statistics and the images
+    with most errors."""
     save_json: bool | None = None
     """Write metrics.json, all numbers; predictions.json, the detections as a COCO results file; and ground_truth.json,
     the annotations they were evaluated against, as a COCO file. These two not of encrypted images, unless this option
@@ -122,7 +122,8 @@ def _write_plots(outcome: Outcome, folder: Path) -> list[Path]:
     from yolo.evaluation.sheet import save_sheet
 
     metrics = outcome.metrics
-    written = save_plots(metrics.analysis, folder, metrics.evaluation.ground_truth)
+    ground_truth = None if outcome.confidential else metrics.evaluation.ground_truth
+    written = save_plots(metrics.analysis, folder, ground_truth)
     if outcome.pixels is not None:
         written.append(folder / "worst_images.jpg")
         save_sheet(metrics, outcome.pixels, written[-1])

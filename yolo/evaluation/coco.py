@@ -149,9 +149,13 @@ class CocoEvaluation:
     def tide(self) -> dict[str, float]:
         """AP50 that each kind of error costs (TIDE, Bolya et al. 2020): the gain were all of its kind mended.
 
-        Cls (wrong class), Loc (badly placed), Both, Dupe (second detection of an object), Bkg (nothing there), Miss
-        (object without a detection).
+        Mended means: a detection of the wrong class (Cls) gets the right one, a badly placed one (Loc) the box of the
+        object, unless that is found already: then it is left out. So are those of Both, second ones of an object (Dupe)
+        and those where nothing is (Bkg). Objects without a detection (Miss) leave the ground truth. NaN without objects
+        or without detections.
         """
+        if not len(self.detections.scores) or self.ground_truth.crowd.all():
+            return dict.fromkeys(TIDE_KINDS, float("nan"))
         gains = self._eval.tide_errors()["delta_ap"]
         return {kind: float(gains[kind]) for kind in TIDE_KINDS}
 

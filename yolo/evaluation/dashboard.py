@@ -13,6 +13,7 @@ from rich.text import Text
 
 from yolo.evaluation.analysis import Analysis, ClassFigures
 from yolo.evaluation.sparkline import defined, is_defined, sparkline
+from yolo.evaluation.words import QUALITY, TIDE_WORDS, figure
 
 SIDE_BY_SIDE = 158
 """Columns of the terminal from which on there are two columns of sections."""
@@ -24,25 +25,6 @@ SHOWN_CONFUSIONS = 5
 SHOWN_EVALUATIONS = 10
 UNKNOWN = "-"
 
-QUALITY = {
-    "AP50-95": "AP",
-    "AP50": "AP50",
-    "AP75": "AP75",
-    "AR@100": "AR100",
-    "APs": "APs",
-    "APm": "APm",
-    "APl": "APl",
-}
-"""Heading -> name in `Analysis.summary`."""
-TIDE_WORDS = {
-    "Cls": "right place, wrong class",
-    "Loc": "right class, badly placed box",
-    "Both": "wrong class and badly placed",
-    "Dupe": "detected a second time",
-    "Bkg": "detection where nothing is",
-    "Miss": "object without a detection",
-}
-
 
 @dataclass(frozen=True)
 class DashboardContext:
@@ -51,8 +33,6 @@ class DashboardContext:
     epoch: int | None = None
     """Counted from 1."""
     max_epochs: int | None = None
-    images: int | None = None
-    """Evaluated images, if they are others than those of the analysis."""
     image_size: tuple[int, int] | None = None
     """Height and width of the network's input."""
     iou: float | None = None
@@ -143,16 +123,10 @@ def print_dashboard(console: Console, analysis: Analysis, context: DashboardCont
     console.print(_Wide(page), crop=True, highlight=False)
 
 
-def figure(value: float, decimals: int = 4) -> str:
-    """A share with a fixed number of decimals; a dash where COCO or the data do not define it."""
-    return f"{value:.{decimals}f}" if is_defined(value) else UNKNOWN
-
-
 def _summary(look: _Look, analysis: Analysis, context: DashboardContext) -> Table:
     table = look.table("Evaluation", ["data", "AP50-95", "settings"], words=3)
-    images = analysis.images if context.images is None else context.images
     size = f" at {context.image_size[0]} x {context.image_size[1]}" if context.image_size else ""
-    facts = [f"{images} images{size}", f"{analysis.objects} objects"]
+    facts = [f"{analysis.images} images{size}", f"{analysis.objects} objects"]
     if context.epoch is not None:
         facts.append(f"epoch {context.epoch}" + (f"/{context.max_epochs}" if context.max_epochs else ""))
     settings = [f"confidence {analysis.confidence:g}"]
@@ -277,5 +251,5 @@ def _confusions(look: _Look, analysis: Analysis) -> Table:
 def _tide(look: _Look, analysis: Analysis) -> Table:
     table = look.table("What errors cost (TIDE)", ["error", "meaning", "AP50 points"], words=2)
     for kind, lost in analysis.tide.items():
-        table.add_row(kind, TIDE_WORDS[kind], f"{100 * lost:.2f}" if analysis.objects else UNKNOWN)
+        table.add_row(kind, TIDE_WORDS[kind], figure(100 * lost, 2))
     return table

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from yolo.evaluation.analysis import Analysis
 from yolo.evaluation.confusion_view import confusion_view
-from yolo.evaluation.plot_curves import plain
+from yolo.evaluation.plot_curves import shown_name
 
 MOST_CLASSES = 30
 """More names than this do not fit beside a matrix that people look at."""
@@ -24,7 +24,7 @@ def draw_confusion(analysis: Analysis) -> Figure:
     figure = Figure(figsize=(side + 1.5, side), layout="compressed")
     axes = figure.subplots()
     picture = axes.imshow(view.shares, vmin=0, vmax=1, cmap="Blues")
-    names = [plain(name, _LONGEST_NAME) for name in view.names]
+    names = [shown_name(name, _LONGEST_NAME) for name in view.names]
     letters = "small" if size > 12 else "medium"
     axes.set_xticks(range(size), names, rotation=90 if size > 4 else 0, fontsize=letters)
     axes.set_yticks(range(size), names, fontsize=letters)

@@ -43,7 +43,7 @@ def draw_precision_recall(analysis: Analysis) -> Figure:
     some = curves.recall > 0
     recall, precision = np.where(some, curves.recall, np.nan), np.where(some, curves.precision, np.nan)
     figure, axes = _axes("recall", "precision")
-    names = [f"{plain(analysis.classes[c].name)}, AP50 {analysis.classes[c].ap50:.3f}" for c in curves.classes]
+    names = [f"{shown_name(analysis.classes[c].name)}, AP50 {analysis.classes[c].ap50:.3f}" for c in curves.classes]
     _class_lines(axes, analysis, recall, precision, names)
     for name, _, point in _points(analysis):
         text = f"mean at {name} confidence {point.confidence:.3f}: P {point.precision:.3f}, R {point.recall:.3f}"
@@ -70,7 +70,7 @@ def _axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 def _class_lines(axes: Axes, analysis: Analysis, x: Floats, y: Floats, names: list[str] | None = None) -> None:
     """A line for each of K classes, x and y [K, T]; grey when they are too many to be told apart."""
-    names = names or [plain(analysis.class_names[c]) for c in analysis.curves.classes]
+    names = names or [shown_name(analysis.class_names[c]) for c in analysis.curves.classes]
     if len(names) > NAMED_CLASSES:
         # Together they are drawn in a fraction of the time that single lines take.
         lines = LineCollection(list(np.stack([x, y], axis=-1)), colors="0.75", linewidths=1)
@@ -89,7 +89,7 @@ def _with_legend(figure: Figure, axes: Axes) -> Figure:
     return figure
 
 
-def plain(name: str, most: int = 40) -> str:
+def shown_name(name: str, most: int = 40) -> str:
     """A class name as matplotlib shows it letter by letter: dollars would start a formula, an underscore hides it.
 
     Longer than `most` it loses its middle, since names that differ often do so at the end.

@@ -10,7 +10,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from yolo.evaluation.coco import Floats, GroundTruth, Ints
-from yolo.evaluation.plot_curves import plain
+from yolo.evaluation.plot_curves import shown_name
 
 MOST_CLASSES = 30
 SIZE_BUCKETS = (("small", "area < 32²"), ("medium", "32² to 96²"), ("large", "area > 96²"))
@@ -61,7 +61,7 @@ def _class_counts(axes: Axes, counts: Ints, class_names: Sequence[str]) -> None:
     bars = axes.barh(rows, counts[shown], color="C0")
     letters = "small" if len(shown) <= 15 else 6
     axes.bar_label(bars, [str(count) for count in counts[shown]], padding=2, fontsize=letters)
-    axes.set_yticks(rows, [plain(class_names[c], 24) for c in shown], fontsize=letters)
+    axes.set_yticks(rows, [shown_name(class_names[c], 24) for c in shown], fontsize=letters)
     axes.invert_yaxis()
     axes.margins(x=0.15)
     title = "objects per class"

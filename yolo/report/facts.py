@@ -1,4 +1,4 @@
-"""What an evaluation was made of and on: program, versions, machine and data, without paths or names of users."""
+"""What an evaluation was made of and on: program, versions, machine, data and settings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def collect_facts(
         class_names: their classes.
         device: what the network ran on.
         seed: of the run.
-        settings: further facts, such as thresholds; None values are left out.
+        settings: further facts, such as thresholds; None values, and what is said already, are left out.
     """
     facts = {
         "Data": f"{len(records)} images, {sum(len(r.classes) for r in records)} objects, {len(class_names)} classes",
@@ -44,9 +44,17 @@ def collect_facts(
         "Python": platform.python_version(),
         **{package: _version(package) for package in PACKAGES},
         "System": f"{platform.system()} {platform.machine()}",
-        **{name: None if value is None else str(value) for name, value in (settings or {}).items()},
     }
+    said = {name.lower() for name in facts}
+    facts |= {name: _in_words(value) for name, value in (settings or {}).items() if name.lower() not in said}
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _in_words(value: object) -> str | None:
+    """A value as people write it: a size as height x width."""
+    if isinstance(value, (list, tuple)):
+        return " x ".join(map(str, value))
+    return None if value is None else str(value)
 
 
 def data_hash(records: Iterable[AnnotatedImage], class_names: Sequence[str]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
+from decimal import Decimal
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from yolo.evaluation.analysis import Analysis
 from yolo.evaluation.confusion_view import confusion_view
+from yolo.evaluation.words import QUALITY, TIDE_WORDS, figure
 from yolo.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from yolo.report.content import ReportContent
 from yolo.report.curves import STEP, confidence_charts, reliability_chart, training_charts, values_at
@@ -20,16 +22,6 @@ from yolo.report.gallery import lowest_confidence, make_gallery, worst_rows
 from yolo.whole_file import whole_file
 
 MOST_CONFUSED = 30
-TIDE_TEXTS = {
-    "Cls": "wrong class",
-    "Loc": "badly placed",
-    "Both": "wrong class and badly placed",
-    "Dupe": "second detection of an object",
-    "Bkg": "nothing there",
-    "Miss": "object without a detection",
-}
-QUALITIES = {"AP": "AP50-95", "AP50": "AP50", "AP75": "AP75", "AR100": "AR@100", "APs": "AP small", "APm": "AP medium",
-             "APl": "AP large"}  # fmt: skip
 
 
 def write_report(path: Path, content: ReportContent) -> None:
@@ -56,21 +48,16 @@ def render(content: ReportContent) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["figure"] = figure
+    environment.filters["figure"] = partial(figure, decimals=3, unknown="–")
     style, script = (_page_file(name) for name in ("report.css", "report.js"))
     return environment.get_template("report.html").render(
         style=Markup(style),  # ours, and no visitor's: the only two texts that are not escaped
         script=Markup(script),
         policy=_policy(style, script),
         axes={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
-        tide_texts=TIDE_TEXTS,
+        tide_texts=TIDE_WORDS,
         **_values(content),
     )
-
-
-def figure(value: float) -> str:
-    """A share with three digits; a dash for what is not defined (NaN, or COCO's -1)."""
-    return "–" if math.isnan(value) or value < 0 else f"{value:.3f}"
 
 
 def _page_file(name: str) -> str:
@@ -93,20 +80,27 @@ def _values(content: ReportContent) -> dict[str, Any]:
     return {
         "title": content.title,
         "analysis": analysis,
-        "qualities": [(name, analysis.summary[key]) for key, name in QUALITIES.items()],
+        "qualities": [(name, analysis.summary[key]) for name, key in QUALITY.items()],
         "charts": confidence_charts(analysis),
         "read_off": _read_off(analysis),
         "confusion": _confusion(analysis),
         "confusions": analysis.confusions(10),
         "reliability": reliability_chart(analysis),
         "bins": _bins(analysis),
-        "lowest": lowest,
+        "slider": slider(analysis.confidence, lowest),
         "pictures": make_gallery(content, lowest),
         "without_pictures": content.without_pictures if content.pixels is None else "",
         "worst": [(content.name(row), *analysis.image_errors[row]) for row in worst_rows(content)],
         "training": training_charts(content.training or ()),
         "facts": dict(content.facts),
     }
+
+
+def slider(confidence: float, lowest: float) -> dict[str, str]:
+    """Start and least value of a slider with steps of 0.001: it meets the operating confidence, whatever that is."""
+    start, step = Decimal(repr(float(confidence))), Decimal("0.001")
+    least = start - int((start - Decimal(repr(float(lowest)))) / step) * step
+    return {"start": f"{start:f}", "least": f"{least:f}", "step": f"{step:f}"}
 
 
 def _read_off(analysis: Analysis) -> dict[str, Any]:

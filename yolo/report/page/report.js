@@ -15,9 +15,9 @@
   systemDark.addEventListener("change", tellTheme);
   tellTheme();
 
-  // Classes: the headings sort, numbers best first; the field filters.
+  // Classes: the headings sort, numbers best first, what is not defined last; the field filters.
   const table = byId("class-table"), body = table.tBodies[0];
-  const key = (row, column) => (column ? Number(row.cells[column].dataset.value) : row.cells[0].textContent);
+  const key = (row, column) => (column ? parseFloat(row.cells[column].dataset.value) : row.cells[0].textContent);
   all("th button", table).forEach((button, column) => {
     button.addEventListener("click", () => {
       const head = button.parentElement, before = head.getAttribute("aria-sort");
@@ -26,7 +26,9 @@
       head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
       const sign = ascending ? 1 : -1;
       const compare = (a, b) => (column ? a - b : a.localeCompare(b, undefined, { numeric: true }));
-      body.append(...Array.from(body.rows).sort((a, b) => sign * compare(key(a, column), key(b, column))));
+      const rows = Array.from(body.rows, (row) => [key(row, column), row]);
+      rows.sort(([a], [b]) => Number.isNaN(a) - Number.isNaN(b) || sign * compare(a, b));
+      body.append(...rows.map(([, row]) => row));
     });
   });
   const filter = byId("filter");
@@ -87,7 +89,7 @@
     };
     const apply = () => {
       const least = Number(slider.value), sum = { true: 0, false: 0, missed: 0 };
-      byId("confidence-shown").textContent = least.toFixed(2);
+      byId("confidence-shown").textContent = least.toFixed(3);
       for (const { objects, predictions, caption } of pictures) {
         const counts = { true: 0, false: 0, missed: 0 };
         for (const [box, score] of predictions) {

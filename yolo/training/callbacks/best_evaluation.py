@@ -51,6 +51,7 @@ def evaluate(trainer: Trainer, module: YOLOModule, path: Path) -> Metrics:
     lay_out(model, module.options.channels_last)
     data = cast(Any, trainer).datamodule
     evaluator = Evaluator(data.category_ids, card.class_names, module.options.conf_prod)
+    trainer.fit_loop.epoch_loop.val_loop.setup_data()  # of a run too short for a validation
     loader, most = cast(Any, trainer).val_dataloaders, int(cast(Any, trainer).num_val_batches[0])
     with torch.inference_mode(), trainer.precision_plugin.val_step_context():
         for each in itertools.islice(loader, most):
