@@ -112,10 +112,16 @@ def test_an_empty_text_is_not_drawn() -> None:
     assert not np.array_equal(draw_boxes(image, box, np.array([1]), ["a"]), plain)
 
 
+@pytest.mark.skipif(cv2.__version__ < "5", reason="OpenCV's font has only ASCII before version 5")
 def test_letters_beyond_ascii_differ() -> None:
-    strips = [text_strip(text, 20) for text in ("é", "e", "ß", "Ж", "?")]
-    assert len({strip.tobytes() for strip in strips}) == 5
-    assert text_strip("a\nb", 20).shape == text_strip("a b", 20).shape
+    assert len({text_strip(text, 0.7).tobytes() for text in ("é", "e", "ß", "Ж", "猫", "犬", "?")}) == 7
+
+
+def test_a_text_is_one_line_that_fills_its_strip() -> None:
+    strip = text_strip("Label", 1.0)
+    rows, columns = np.nonzero((strip < 128).any(axis=2))
+    assert max(rows.min(), columns.min(), strip.shape[1] - columns.max()) <= 9
+    assert text_strip("a\nb", 1.0).shape == text_strip("a b", 1.0).shape
 
 
 def changed(size: tuple[int, int], box: list[float], label: str) -> np.ndarray:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import colorsys
-import importlib.util
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from yolo.whole_file import whole_file
 
-if TYPE_CHECKING:
-    from PIL.ImageFont import FreeTypeFont
-
 Image = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
-_TEXT, _LEAST_TEXT = 15.0, 12.0
-"""Height of the font in pixels on an image of 640, and at which its capitals are 9 pixels high: read with ease."""
+_FONT = 0  # cv2.FONT_HERSHEY_SIMPLEX
+_LEAST_TEXT = 0.4
+"""Scale of OpenCV's font at which capitals are 9 pixels high, about the least that is read with ease."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ def draw_styled(
         _draw_box(canvas, corners[row], styles[row], 2 * scale)
     for row in order if labels else ():  # all above all boxes, whose lines would cross them
         if labels[row]:
-            _draw_label(canvas, labels[row], corners[row], styles[row].colour, _TEXT * scale)
+            _draw_label(canvas, labels[row], corners[row], styles[row].colour, 0.5 * scale)
     return canvas
 
 
@@ -102,40 +98,39 @@ def _draw_box(canvas: Image, box: NDArray[np.integer], style: Style, width: floa
             cv2.line(canvas, one, other, style.colour, thickness)
 
 
-@lru_cache(maxsize=64)
-def _font(size: int) -> FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and has Latin, Greek and Cyrillic letters, more than OpenCV's."""
-    from PIL import ImageFont
+def text_strip(text: str, scale: float, ink: Colour = BLACK, paper: Colour = WHITE) -> Image:
+    """One line of text in OpenCV's font on a strip that it fills, [about 30 scale, as wide as the text, 3]."""
+    import cv2
 
-    found = importlib.util.find_spec("matplotlib")  # its folder, without the time that its import takes
-    assert found is not None
-    assert found.origin is not None
-    return ImageFont.truetype(Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", size)
-
-
-def text_strip(text: str, size: float, ink: Colour = BLACK, paper: Colour = WHITE) -> Image:
-    """One line of text on a strip [1.4 size, as wide as the text, 3]; control characters become spaces."""
-    from PIL import Image as Pictures
-    from PIL import ImageDraw
-
-    font, text = _font(round(size)), "".join(c if c.isprintable() else " " for c in text)
-    pad = max(1, round(size / 10))
-    strip = Pictures.new("RGB", (max(round(font.getlength(text)), 1) + 2 * pad, round(1.4 * size)), paper)
-    ImageDraw.Draw(strip).text((pad, strip.height / 2), text, fill=ink, font=font, anchor="lm")
-    return np.asarray(strip)
+    text, thickness = _writable(text), max(1, round(1.4 * scale))
+    (width, height), descent = cv2.getTextSize(text, _FONT, scale, thickness)
+    pad = max(1, round(3 * scale))
+    strip = np.full((height + descent + 2 * pad, width + 2 * pad, 3), paper, np.uint8)
+    return cv2.putText(strip, text, (pad, pad + height), _FONT, scale, ink, thickness, lineType=cv2.LINE_AA)  # type: ignore[return-value]
 
 
-def _draw_label(canvas: Image, text: str, box: NDArray[np.integer], colour: Colour, size: float) -> None:
+def _writable(text: str) -> str:
+    """What OpenCV's font has letters for: before its version 5 only ASCII, since then all but rare scripts."""
+    import cv2
+
+    if int(cv2.__version__.split(".")[0]) < 5:
+        text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return "".join(c if c.isprintable() else " " for c in text) or "?"
+
+
+def _draw_label(canvas: Image, text: str, box: NDArray[np.integer], colour: Colour, scale: float) -> None:
     """Text on a filled strip above the box, or inside it at the upper edge of the image; within the image.
 
-    As large as `size` says on boxes wide enough, smaller on others, cut where even that does not fit into the image.
+    As large as `scale` says on boxes wide enough, smaller on others, cut where even that does not fit into the image.
     """
-    x1, y1, room = int(box[0]), int(box[1]), canvas.shape[1] - 2
-    full = max(_font(100).getlength(text), 1) / 100  # width at a size of 1
-    size = max(min(size, max(int(box[2]) - x1, 1) / full), min(size, _LEAST_TEXT))
-    size = max(min(size, room / full), _LEAST_TEXT * 0.8)
-    text = text[: max(int(len(text) * room / (full * size)), 1)] if full * size > room else text
-    strip = text_strip(text, size, _contrast(colour), colour)[: canvas.shape[0], : canvas.shape[1]]
+    import cv2
+
+    text, x1, y1, room = _writable(text), int(box[0]), int(box[1]), canvas.shape[1] - 2
+    (full, _), _ = cv2.getTextSize(text, _FONT, 1.0, 1)
+    scale = max(min(scale, max(int(box[2]) - x1, 1) / full), min(scale, _LEAST_TEXT))
+    scale = max(min(scale, room / full), _LEAST_TEXT * 0.8)
+    text = text[: max(int(len(text) * room / (full * scale)), 1)] if full * scale > room else text
+    strip = text_strip(text, scale, _contrast(colour), colour)[: canvas.shape[0], : canvas.shape[1]]
     height, width = strip.shape[:2]
     x = int(np.clip(x1, 0, canvas.shape[1] - width))
     top = int(np.clip(y1 - height if y1 >= height else y1, 0, canvas.shape[0] - height))

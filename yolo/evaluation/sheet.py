@@ -18,7 +18,7 @@ Pixels = Callable[[AnnotatedImage], Image]
 _SIDE = 420
 _GAP = 10
 _HEAD = 26
-_TEXT = 14
+_TEXT = 0.45
 STYLES = {  # distinguishable without colours too
     FOUND: Style((0, 158, 60)),
     MISSED: Style((230, 0, 200), 9),

@@ -40,7 +40,8 @@ def test_two_processes_share_the_validation(tiny_run: Run, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_run_without_a_validation_shows_the_best_too(tiny_run: Run, tmp_path: Path) -> None:
-    done = run_yolo(*worse(tiny_run), "--trainer.check_val_every_n_epoch=2", cwd=tmp_path)
+    options = ["--trainer.check_val_every_n_epoch=2", "--trainer.num_sanity_val_steps=0"]
+    done = run_yolo(*worse(tiny_run), *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"epoch {best_row(tiny_run)[0]}, {SAID}" in done.stdout
     assert len(list(tmp_path.rglob("report.html"))) == 1
