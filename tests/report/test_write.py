@@ -16,6 +16,7 @@ from tests.report.small_report import EVIL, NAMES, content, metrics
 from yolo.data.annotations import AnnotatedImage
 from yolo.errors import UserError
 from yolo.evaluation.evaluator import Evaluator
+from yolo.evaluation.words import TIDE_WORDS
 from yolo.report.write import render, slider, write_report
 
 VOID = {"meta", "link", "img", "input", "br"}
@@ -116,6 +117,8 @@ def test_nothing_to_show_is_shown(empty: str) -> None:
     page = Page(render(content(metrics=evaluator.compute(), training=None, facts={})))
     assert ("No ground truth, so no curves." in page.texts) == (empty != "detections")
     assert "1 image" in " ".join(page.texts)
+    kinds = [page.texts[page.texts.index(f"{words} ({kind})") + 1] for kind, words in TIDE_WORDS.items()]
+    assert kinds == ["–"] * 6
 
 
 def test_an_unreadable_image_leaves_no_file(tmp_path: Path) -> None:
