@@ -182,12 +182,6 @@ def test_image_counted_twice_is_refused() -> None:
         CocoEvaluation(truth, detections([], [], [], []), [1])
 
 
-def test_detection_of_unknown_image_is_refused() -> None:
-    truth = ground_truth([1], [1], [0], [[0, 0, 50, 50]])
-    with pytest.raises(ValueError, match="image id 9"):
-        CocoEvaluation(truth, detections([9], [0], [[0, 0, 5, 5]], [0.5]), [1])
-
-
 BOX, OTHER, FAR = [10.0, 10, 50, 50], [100.0, 100, 140, 140], [200.0, 200, 240, 240]
 BESIDE = [10.0, 10, 50, 26]  # IoU 0.4 with BOX
 # AP averages over 101 recalls, of which 51 are reached by one object of two. Objects and detections in one image, as
@@ -222,3 +216,9 @@ def test_tide_is_not_defined_without_objects_or_detections() -> None:
     objects, found = ground_truth([1], [1], [0], [BOX]), detections([1], [0], [BOX], [0.9])
     for truth, seen in ((objects, detections([], [], [], [])), (ground_truth([1], [], [], []), found)):
         assert all(math.isnan(value) for value in CocoEvaluation(truth, seen, [1]).tide().values())
+
+
+def test_detection_of_unknown_image_is_refused() -> None:
+    truth = ground_truth([1], [1], [0], [[0, 0, 50, 50]])
+    with pytest.raises(ValueError, match="image id 9"):
+        CocoEvaluation(truth, detections([9], [0], [[0, 0, 5, 5]], [0.5]), [1])
