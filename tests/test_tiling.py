@@ -11,7 +11,7 @@ from yolo.boxes.nms import NMSOptions
 from yolo.errors import UserError
 from yolo.inference import detect, letterboxed
 from yolo.models.detection_model import DetectionModel, Maps
-from yolo.tiling import Tiling, detect_tiled
+from yolo.tiling import Tiling, detect_tiled, tiling_option
 
 SIZE = (64, 64)
 
@@ -148,3 +148,16 @@ def test_the_best_detections_stay() -> None:
 def test_wrong_windows(size: int, overlap: float, fragment: str) -> None:
     with pytest.raises(UserError, match=fragment):
         Tiling(size, overlap)
+
+
+def test_what_the_options_ask_for() -> None:
+    assert tiling_option(None, None) is None
+    assert tiling_option(64, None) == Tiling(64)
+    assert tiling_option(64, 0.5) == Tiling(64, 0.5)
+    with pytest.raises(UserError, match="--overlap 7 is that of the windows of --tile, which is not given"):
+        tiling_option(None, 7)
+
+
+def test_very_many_windows_are_a_slip() -> None:
+    with pytest.raises(UserError, match=r"640 x 480 pixels has 31,\d+ windows of tile 200 and overlap 0.99"):
+        Tiling(200, 0.99).windows(480, 640)

@@ -24,6 +24,9 @@ from yolo.models.detection_model import DetectionModel
 
 BATCH = 8
 """Windows that go through the network together."""
+MOST_WINDOWS = 10_000
+"""Of one image: more are a slip of the options, and hours of work."""
+DEFAULT_OVERLAP = 0.2
 _NEAR = 0.01
 """Of the window's side: boxes that end this close to it may be cut; predicted edges are not exact."""
 _SAME = 0.3
@@ -45,7 +48,7 @@ class Tiling:
 
     size: int
     """Side of a window in pixels of the image."""
-    overlap: float = 0.2
+    overlap: float = DEFAULT_OVERLAP
     """Part of a window that the next one shows too, from 0 to below 1."""
 
     def __post_init__(self) -> None:
@@ -59,15 +62,30 @@ class Tiling:
 
     def windows(self, height: int, width: int) -> NDArray[np.int64]:
         """xyxy pixels [T, 4] of windows that cover the image, row by row; none is outside, the last ones lie at the
-        border, and a window is smaller than `size` only where the image is."""
+        border, and a window is smaller than `size` only where the image is. UserError when there are very many."""
         rows = [(y, min(y + self.size, height)) for y in self._starts(height)]
         columns = [(x, min(x + self.size, width)) for x in self._starts(width)]
+        if len(rows) * len(columns) > MOST_WINDOWS:
+            number = f"{len(rows) * len(columns):,} windows of tile {self.size} and overlap {self.overlap}"
+            raise UserError(
+                f"an image of {width} x {height} pixels has {number}, expected at most {MOST_WINDOWS:,}: "
+                "take larger windows or less overlap"
+            )
         return np.array([(x1, y1, x2, y2) for y1, y2 in rows for x1, x2 in columns], np.int64)
 
     def _starts(self, length: int) -> list[int]:
         last = max(length - self.size, 0)
         step = max(round(self.size * (1 - self.overlap)), 1)
         return [*range(0, last, step), last]
+
+
+def tiling_option(tile: int | None, overlap: float | None) -> Tiling | None:
+    """The windows that `--tile` and `--overlap` ask for, if any. UserError for an overlap of none."""
+    if tile is not None:
+        return Tiling(tile, DEFAULT_OVERLAP if overlap is None else overlap)
+    if overlap is not None:
+        raise UserError(f"--overlap {overlap} is that of the windows of --tile, which is not given")
+    return None
 
 
 @torch.inference_mode()
