@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any, NoReturn
 
 import cv2
 import numpy as np
@@ -41,7 +42,9 @@ def write_coco(root: Path, images: int, objects: int) -> None:
     rng = np.random.default_rng(0)
     (root / "train2017").mkdir(parents=True)
     (root / "annotations").mkdir()
-    records = [{"id": i, "file_name": f"{i:06d}.jpg", "height": 480, "width": 640} for i in range(images)]
+    records: list[dict[str, Any]] = [
+        {"id": i, "file_name": f"{i:06d}.jpg", "height": 480, "width": 640} for i in range(images)
+    ]
     for record in records:
         (root / "train2017" / record["file_name"]).touch()
     boxes = rng.uniform(1, 200, (images * objects, 4)).round(2).tolist()
@@ -60,7 +63,7 @@ def measure(options: DataOptions, rounds: int) -> tuple[float, float]:
     cached_split(options, "train", loader, read_split)
     reading, hitting = [], []
 
-    def never(*_: object) -> None:
+    def never(*_: object) -> NoReturn:
         raise SystemExit("the cache was not used (files newer than two seconds?)")
 
     for _ in range(rounds):
@@ -84,7 +87,9 @@ def main() -> None:
             root = Path(folder) / name
             write(root, args.images, args.objects)
             time.sleep(2.1)
-            options = DataOptions(format=name, root=str(root), cache_dir=f"{folder}/cache")
+            options = DataOptions(
+                format="yolo" if name == "yolo" else "coco", root=str(root), cache_dir=f"{folder}/cache"
+            )
             read, hit = measure(options, args.rounds)
             print(f"{name}: read {read:.2f} s, cached {hit:.3f} s, {read / hit:.1f}x ({os.cpu_count()} cores)")
 
