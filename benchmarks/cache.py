@@ -71,8 +71,8 @@ def main() -> None:
     cv2.setNumThreads(0)
 
     plain = DataOptions(
-        format="yolo", root=args.root, train_images="images/train", cache_images="ram", encryption_key=SecretStr("ab" * 32),
-        cache_resize_images=not args.original,
+        format="yolo", root=args.root, train_images="images/train", cache_images="ram",
+        encryption_key=SecretStr("ab" * 32), cache_resize_images=not args.original,
     )  # fmt: skip
     loader = DefaultImageLoader()
     split = read_split(plain, "train", loader)

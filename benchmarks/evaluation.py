@@ -153,7 +153,7 @@ def main() -> None:
     print(
         f"time: {ours['seconds']:.2f} s against {theirs['seconds']:.1f} s, 1/{theirs['seconds'] / ours['seconds']:.0f}"
     )
-    share = ours["megabytes"] / theirs["megabytes"]
+    share = ours["megabytes"] / max(theirs["megabytes"], 1)
     print(f"memory: {ours['megabytes']:.0f} MB against {theirs['megabytes']:.0f} MB, {share:.2f}")
     more = median(result["analysis"] for result in results["ours"])
     print(f"everything that dashboard, plots and reports show: {more:.2f} s more")

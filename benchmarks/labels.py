@@ -12,8 +12,9 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Literal, NoReturn
 
 import cv2
 import numpy as np
@@ -42,11 +43,9 @@ def write_coco(root: Path, images: int, objects: int) -> None:
     rng = np.random.default_rng(0)
     (root / "train2017").mkdir(parents=True)
     (root / "annotations").mkdir()
-    records: list[dict[str, Any]] = [
-        {"id": i, "file_name": f"{i:06d}.jpg", "height": 480, "width": 640} for i in range(images)
-    ]
+    records = [{"id": i, "file_name": f"{i:06d}.jpg", "height": 480, "width": 640} for i in range(images)]
     for record in records:
-        (root / "train2017" / record["file_name"]).touch()
+        (root / "train2017" / str(record["file_name"])).touch()
     boxes = rng.uniform(1, 200, (images * objects, 4)).round(2).tolist()
     annotations = [
         {"id": i, "image_id": i % images, "category_id": i % 80, "bbox": box, "area": box[2] * box[3], "iscrowd": 0,
@@ -83,13 +82,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for name, write in (("yolo", write_yolo), ("coco", write_coco)):
+        kinds: tuple[tuple[Literal["yolo", "coco"], Callable[[Path, int, int], None]], ...]
+        kinds = ("yolo", write_yolo), ("coco", write_coco)
+        for name, write in kinds:
             root = Path(folder) / name
             write(root, args.images, args.objects)
             time.sleep(2.1)
-            options = DataOptions(
-                format="yolo" if name == "yolo" else "coco", root=str(root), cache_dir=f"{folder}/cache"
-            )
+            options = DataOptions(format=name, root=str(root), cache_dir=f"{folder}/cache")
             read, hit = measure(options, args.rounds)
             print(f"{name}: read {read:.2f} s, cached {hit:.3f} s, {read / hit:.1f}x ({os.cpu_count()} cores)")
 
