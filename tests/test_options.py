@@ -85,7 +85,7 @@ def test_what_is_saved_or_not_and_several_numbers() -> None:
     (["--size", "320", "6.5"], "--size is 6.5, expected a whole number"),
     (["--share", "half"], "--share is half, expected a number"),
     (["--split", "test"], "--split is test, expected one of 'train', 'val'"),
-    (["a.jpg", "b.jpg"], "unrecognized arguments: a.jpg b.jpg (a pattern such as '*.jpg' must stand in quotes)"),
+    (["a.jpg", "b.jpg"], "unrecognized arguments: a.jpg and 1 more (a pattern such as '*.jpg' must stand in quotes)"),
     (["--what"], "unrecognized arguments: --what"),
 ])  # fmt: skip
 def test_wrong_values_in_words(arguments: list[str], sentence: str) -> None:

@@ -39,9 +39,11 @@ class Parser(SentenceErrors, ArgumentParser):
             types = re.findall(r"Expected an? (.+?)(?:\. Got value: .*)?$", message, re.MULTILINE)
             expected = " or ".join(_in_words(name) for name in types if "NoneType" not in name)
             message = f"{flags[wrong[1]]} is {wrong[2]}, expected {expected}"
-        unknown = message.lower().partition("unrecognized arguments: ")[2]
-        if unknown and not unknown.startswith("-"):
-            message += " (a pattern such as '*.jpg' must stand in quotes)"
+        start, unknown, names = message.partition("nrecognized arguments: ")
+        if unknown and not names.startswith("-"):  # a shell that has put files in the place of a pattern
+            first, *others = names.split()
+            more = f" and {len(others):,} more" if others else ""
+            message = f"{start}{unknown}{first}{more} (a pattern such as '*.jpg' must stand in quotes)"
         super().error(message, ex)
 
 

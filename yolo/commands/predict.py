@@ -254,7 +254,7 @@ def summarise(
     if outputs.pictures and any(is_encrypted(source.path) for source in sources):
         print(f"{NOT_ENCRYPTED}; --no-draw writes none")
     if others := left_out(options.source, sources):
-        print(f"no images in {options.source} by their names: {describe(others)}")
+        print(f"left out of {options.source}, as no images by their names: {describe(others)}")
     for what, files in (("could not be read", tally.failures), ("ended early", tally.ended_early)):
         if files:
             print_list(f"{len(files):,} of {len(sources):,} files {what}:", files)
