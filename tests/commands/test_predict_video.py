@@ -66,3 +66,9 @@ def test_capture_is_released_after_an_error(tmp_path: Path) -> None:
         raise RuntimeError
     assert video.read() is None  # a released capture gives nothing
     assert cv2.VideoCapture(str(path)).isOpened()
+
+
+def test_what_a_killed_run_left_goes_with_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".partial-a.mp4").write_bytes(b"half")
+    make(tmp_path / "a.mp4", 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
