@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+from jsonargparse.typing import SecretStr
 
 from yolo.data.cache.use import CacheUse
 from yolo.data.loaders import DefaultImageLoader
@@ -70,8 +71,8 @@ def main() -> None:
     cv2.setNumThreads(0)
 
     plain = DataOptions(
-        format="yolo", root=args.root, train_images="images/train", cache_images="ram", encryption_key="ab" * 32,
-        cache_resize_images=not args.original,
+        format="yolo", root=args.root, train_images="images/train", cache_images="ram",
+        encryption_key=SecretStr("ab" * 32), cache_resize_images=not args.original,
     )  # fmt: skip
     loader = DefaultImageLoader()
     split = read_split(plain, "train", loader)
@@ -101,9 +102,9 @@ def main() -> None:
         return statistics.median(b / a for a, b in zip(times[name], times[base], strict=True))
 
     print(f"{count} images, {'original size' if args.original else args.size}, one thread")
-    for name, elapsed in times.items():
+    for name, all_seconds in times.items():
         size = f", {sizes[name] / count / 1024:.0f} KiB per image" if name in sizes else ""
-        rate = count / statistics.median(elapsed)
+        rate = count / statistics.median(all_seconds)
         print(f"{name + ':':<16}{rate:>8,.0f} images/s, {ratio(name, 'plain files'):.1f}x plain files{size}")
     print(f"encryption adds to the time of jpeg {1 / ratio('jpeg encrypted', 'jpeg') - 1:+.1%}", end=", ")
     print(f"of raw {1 / ratio('raw encrypted', 'raw') - 1:+.0%}")

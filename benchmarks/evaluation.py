@@ -119,8 +119,9 @@ def one_side(side: str, images: int, per_image: int) -> dict[str, Any]:
     start = time.perf_counter()
     numbers = (run_ours if side == "ours" else run_pycocotools)(*inputs)
     seconds = time.perf_counter() - start
-    result = {"numbers": numbers, "seconds": seconds, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
-    result["megabytes"] = (result["peak"] - before) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    result: dict[str, Any] = {"numbers": numbers, "seconds": seconds, "peak": peak}
+    result["megabytes"] = (peak - before) / 1024
     if side == "ours":
         start = time.perf_counter()
         _ = run_ours.metrics.analysis  # type: ignore[attr-defined]
@@ -152,7 +153,7 @@ def main() -> None:
     print(
         f"time: {ours['seconds']:.2f} s against {theirs['seconds']:.1f} s, 1/{theirs['seconds'] / ours['seconds']:.0f}"
     )
-    share = ours["megabytes"] / theirs["megabytes"]
+    share = ours["megabytes"] / max(theirs["megabytes"], 1)
     print(f"memory: {ours['megabytes']:.0f} MB against {theirs['megabytes']:.0f} MB, {share:.2f}")
     more = median(result["analysis"] for result in results["ours"])
     print(f"everything that dashboard, plots and reports show: {more:.2f} s more")

@@ -12,7 +12,9 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, NoReturn
 
 import cv2
 import numpy as np
@@ -43,7 +45,7 @@ def write_coco(root: Path, images: int, objects: int) -> None:
     (root / "annotations").mkdir()
     records = [{"id": i, "file_name": f"{i:06d}.jpg", "height": 480, "width": 640} for i in range(images)]
     for record in records:
-        (root / "train2017" / record["file_name"]).touch()
+        (root / "train2017" / str(record["file_name"])).touch()
     boxes = rng.uniform(1, 200, (images * objects, 4)).round(2).tolist()
     annotations = [
         {"id": i, "image_id": i % images, "category_id": i % 80, "bbox": box, "area": box[2] * box[3], "iscrowd": 0,
@@ -60,7 +62,7 @@ def measure(options: DataOptions, rounds: int) -> tuple[float, float]:
     cached_split(options, "train", loader, read_split)
     reading, hitting = [], []
 
-    def never(*_: object) -> None:
+    def never(*_: object) -> NoReturn:
         raise SystemExit("the cache was not used (files newer than two seconds?)")
 
     for _ in range(rounds):
@@ -80,7 +82,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for name, write in (("yolo", write_yolo), ("coco", write_coco)):
+        kinds: tuple[tuple[Literal["yolo", "coco"], Callable[[Path, int, int], None]], ...]
+        kinds = ("yolo", write_yolo), ("coco", write_coco)
+        for name, write in kinds:
             root = Path(folder) / name
             write(root, args.images, args.objects)
             time.sleep(2.1)

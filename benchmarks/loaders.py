@@ -87,11 +87,12 @@ def measure(files: list[Path], turns: int) -> dict[str, list[float]]:
 
 def prepare(files: list[Path], folder: Path, *, enlarge: bool) -> list[Path]:
     """Copies with an encrypted one beside each."""
-    cipher, copies = ImageCipher(EncryptionKey(SECRET)), []
+    cipher = ImageCipher(EncryptionKey(SECRET))
+    copies: list[Path] = []
     for path in files:
         content = path.read_bytes()
         if enlarge:
-            image = cv2.resize(cv2.imread(str(path)), (3000, 2250), interpolation=cv2.INTER_CUBIC)
+            image = cv2.resize(np.asarray(cv2.imread(str(path))), (3000, 2250), interpolation=cv2.INTER_CUBIC)
             content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 97])[1].tobytes()
         copy = folder / f"{len(copies)}{path.suffix}"
         copy.write_bytes(content)

@@ -26,7 +26,7 @@ def plain_loop(decoded: Tensor, options: NMSOptions) -> Tensor:
     classes, anchors = (decoded[4:] > options.confidence).nonzero(as_tuple=True)
     scores, boxes = decoded[4:][classes, anchors], xywh_to_xyxy(decoded[:4, anchors].T)
     left = scores.argsort(descending=True, stable=True)
-    kept = []
+    kept: list[Tensor] = []
     while len(left) and len(kept) < options.max_detections:
         best, left = left[0], left[1:]
         kept.append(best)

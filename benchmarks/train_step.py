@@ -16,6 +16,7 @@ import copy
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -107,13 +108,13 @@ def main() -> None:
     variants["channels_last, bf16"] = Step(model, images, bf16=True)
 
     targets = random_targets(args.targets[0], args.batch, args.size)
-    times = in_turns({name: lambda step=step: step(targets) for name, step in variants.items()}, args.repeats)
+    times = in_turns({name: partial(step, targets) for name, step in variants.items()}, args.repeats)
     for name, elapsed in times.items():
         print(f"{name}: step {statistics.median(elapsed):.0f} ms, {ratio(elapsed, times['NCHW']):.2f} of NCHW")
 
     for count in args.targets:
         targets = random_targets(count, args.batch, args.size)
-        both = in_turns({"step": lambda t=targets: best(t), "loss": best.loss_alone(targets)}, args.repeats)
+        both = in_turns({"step": partial(best, targets), "loss": best.loss_alone(targets)}, args.repeats)
         print(
             f"{count} targets: step {statistics.median(both['step']):.0f} ms, "
             f"loss {statistics.median(both['loss']):.1f} ms, share {ratio(both['loss'], both['step']):.1%}"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -64,6 +65,10 @@ class Saving:
     """Write."""
     size: tuple[int, ...] | None = None
     """Side, or sides."""
+    share: float | None = None
+    """How much."""
+    split: Literal["train", "val"] | None = None
+    """Which."""
 
 
 def test_what_is_saved_or_not_and_several_numbers() -> None:
@@ -73,3 +78,17 @@ def test_what_is_saved_or_not_and_several_numbers() -> None:
     assert parse_options(Saving, "example", ["--save-json"]).save_json
     with pytest.raises(UserError, match="--no-save-json"):
         parse_options(Saving, "example", ["--no-save-json"])
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), [
+    (["--size", "abc"], "--size is abc, expected a whole number"),
+    (["--size", "320", "6.5"], "--size is 6.5, expected a whole number"),
+    (["--share", "half"], "--share is half, expected a number"),
+    (["--split", "test"], "--split is test, expected one of 'train', 'val'"),
+    (["a.jpg", "b.jpg"], "unrecognized arguments: a.jpg and 1 more (a pattern such as '*.jpg' must stand in quotes)"),
+    (["--what"], "unrecognized arguments: --what"),
+])  # fmt: skip
+def test_wrong_values_in_words(arguments: list[str], sentence: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse_options(Saving, "example", arguments)
+    assert str(error.value) == sentence

@@ -11,7 +11,7 @@ from yolo.boxes.nms import NMSOptions
 from yolo.errors import UserError
 from yolo.inference import detect, letterboxed
 from yolo.models.detection_model import DetectionModel, Maps
-from yolo.tiling import Tiling, detect_tiled
+from yolo.tiling import Tiling, detect_tiled, tiling_option
 
 SIZE = (64, 64)
 
@@ -141,6 +141,37 @@ def test_the_best_detections_stay() -> None:
     assert rows[0, 4] == pytest.approx(0.9)
 
 
+class Confused(Blobs):
+    """Blobs that names objects of few pixels as class 0, with a score of its own."""
+
+    def __init__(self, score: float) -> None:
+        super().__init__()
+        self.score = score
+
+    def decode(self, maps: Maps) -> Tensor:
+        decoded = super().decode(maps)
+        blurred = (decoded[:, 2] < 8) & (decoded[:, 5] > 0)
+        decoded[:, 4] = torch.where(blurred, self.score, 0)
+        decoded[:, 5] = torch.where(blurred, 0, decoded[:, 5])
+        return decoded
+
+
+def test_a_window_that_is_surer_of_another_class_wins_over_the_whole_picture() -> None:
+    image = picture((150, 150), (20, 20, 36, 36))  # 16 pixels in a window, 7 in the whole picture
+    assert find(image, Tiling(64, 0.1), Confused(0.5).eval())[:, 5].tolist() == [1]
+    surer = find(image, Tiling(64, 0.1), Confused(0.95).eval())  # not surer than the whole picture: both stay
+    assert sorted(surer[:, 5]) == [0, 1]
+
+
+def test_what_is_taken_away_does_not_count_among_the_most_detections() -> None:
+    boxes = [(x, y, x + 10, y + 10) for x in range(4, 180, 20) for y in range(4, 130, 20)]
+    image, model = picture((150, 200), *boxes), Blobs().eval()
+    everything = len(find(image, Tiling(64, 0.3)))
+    for most in (1, 7, everything - 1, everything):
+        rows = detect_tiled(model, image, Tiling(64, 0.3), NMSOptions(max_detections=most), "center", SIZE)
+        assert len(rows) == most
+
+
 @pytest.mark.parametrize(("size", "overlap", "fragment"), [
     (31, 0.2, "tile size is 31, expected a value at least 32"), (64, 1.0, "tile overlap is 1"),
     (64, 1.2, "tile overlap is 1.2"), (64, -0.1, "tile overlap is -0.1"),
@@ -148,3 +179,16 @@ def test_the_best_detections_stay() -> None:
 def test_wrong_windows(size: int, overlap: float, fragment: str) -> None:
     with pytest.raises(UserError, match=fragment):
         Tiling(size, overlap)
+
+
+def test_what_the_options_ask_for() -> None:
+    assert tiling_option(None, None) is None
+    assert tiling_option(64, None) == Tiling(64)
+    assert tiling_option(64, 0.5) == Tiling(64, 0.5)
+    with pytest.raises(UserError, match="--overlap 7 is that of the windows of --tile, which is not given"):
+        tiling_option(None, 7)
+
+
+def test_very_many_windows_are_a_slip() -> None:
+    with pytest.raises(UserError, match=r"640 x 480 pixels has 31,\d+ windows of tile 200 and overlap 0.99"):
+        Tiling(200, 0.99).windows(480, 640)

@@ -35,3 +35,9 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
 def test_a_folder_is_synced_if_it_can_be(tmp_path: Path) -> None:
     sync_folder(tmp_path)
     sync_folder(tmp_path / "not there")
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space") as error, whole_file(tmp_path / "a.txt"):
+        raise OSError(28, "No space left on device")
+    assert error.value.filename == str(tmp_path / "a.txt")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, NoReturn, TypeVar, get_type_hints
@@ -28,10 +29,28 @@ class Parser(SentenceErrors, ArgumentParser):
     """The parser of the commands that are not Lightning's."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise UserError, with options that are missing spelled as on the command line."""
+        """Raise UserError, with options spelled as on the command line and types in words."""
+        flags = {action.dest: "/".join(action.option_strings) or action.dest for action in self._actions}
         start, required, names = message.partition("are required: ")
-        flags = {action.dest: "/".join(action.option_strings) for action in self._actions}
-        super().error(start + required + ", ".join(flags.get(name) or name for name in names.split(", ")), ex)
+        if required:
+            message = start + required + ", ".join(flags.get(name, name) for name in names.split(", "))
+        wrong = re.match(r'Parser key "([\w-]+)".*(?:Got|Given) value: (.*)', message, re.DOTALL)
+        if wrong and wrong[1] in flags and message.count("Parser key") == 1:  # more of them: a whole section
+            types = re.findall(r"Expected an? (.+?)(?:\. Got value: .*)?$", message, re.MULTILINE)
+            expected = " or ".join(_in_words(name) for name in types if "NoneType" not in name)
+            message = f"{flags[wrong[1]]} is {wrong[2]}, expected {expected}"
+        start, unknown, names = message.partition("nrecognized arguments: ")
+        if unknown and not names.startswith("-"):  # a shell that has put files in the place of a pattern
+            first, *others = names.split()
+            more = f" and {len(others):,} more" if others else ""
+            message = f"{start}{unknown}{first}{more} (a pattern such as '*.jpg' must stand in quotes)"
+        super().error(message, ex)
+
+
+def _in_words(name: str) -> str:
+    """A type that jsonargparse names."""
+    known = {"<class 'int'>": "a whole number", "<class 'float'>": "a number"}
+    return known.get(name) or re.sub(r"^typing\.Literal\[(.*)\]$", r"one of \1", name)
 
 
 def make_parser(command: str, description: str) -> Parser:

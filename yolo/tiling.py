@@ -2,12 +2,13 @@
 
 A window shows an object whole or cut. Cut ones that the next window shows more of are left out, so objects up to the
 size of the overlap are found once, in full resolution. The picture as a whole is one more window, for larger objects,
-and their parts do not count beside them. What each of these is worth: `python benchmarks/tiling.py`.
+and their parts do not count beside them; where a window sees better, it counts alone. What each of these is worth:
+`python benchmarks/tiling.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,10 +25,15 @@ from yolo.models.detection_model import DetectionModel
 
 BATCH = 8
 """Windows that go through the network together."""
+MOST_WINDOWS = 10_000
+"""Of one image: more are a slip of the options, and hours of work."""
+DEFAULT_OVERLAP = 0.2
 _NEAR = 0.01
 """Of the window's side: boxes that end this close to it may be cut; predicted edges are not exact."""
 _SAME = 0.3
 """IoU above which a small box of the whole picture is that of a window."""
+_CLEARER = 0.5
+"""IoU above which a box of the whole picture gives way to a better one of a window, of whatever class."""
 _CONTAINED = 0.8
 """Of a cut box's area: inside a larger box of its class, it is a part of that object."""
 
@@ -45,7 +51,7 @@ class Tiling:
 
     size: int
     """Side of a window in pixels of the image."""
-    overlap: float = 0.2
+    overlap: float = DEFAULT_OVERLAP
     """Part of a window that the next one shows too, from 0 to below 1."""
 
     def __post_init__(self) -> None:
@@ -59,15 +65,30 @@ class Tiling:
 
     def windows(self, height: int, width: int) -> NDArray[np.int64]:
         """xyxy pixels [T, 4] of windows that cover the image, row by row; none is outside, the last ones lie at the
-        border, and a window is smaller than `size` only where the image is."""
+        border, and a window is smaller than `size` only where the image is. UserError when there are very many."""
         rows = [(y, min(y + self.size, height)) for y in self._starts(height)]
         columns = [(x, min(x + self.size, width)) for x in self._starts(width)]
+        if len(rows) * len(columns) > MOST_WINDOWS:
+            number = f"{len(rows) * len(columns):,} windows of tile {self.size} and overlap {self.overlap}"
+            raise UserError(
+                f"an image of {width} x {height} pixels has {number}, expected at most {MOST_WINDOWS:,}: "
+                "take larger windows or less overlap"
+            )
         return np.array([(x1, y1, x2, y2) for y1, y2 in rows for x1, x2 in columns], np.int64)
 
     def _starts(self, length: int) -> list[int]:
         last = max(length - self.size, 0)
         step = max(round(self.size * (1 - self.overlap)), 1)
         return [*range(0, last, step), last]
+
+
+def tiling_option(tile: int | None, overlap: float | None) -> Tiling | None:
+    """The windows that `--tile` and `--overlap` ask for, if any. UserError for an overlap of none."""
+    if tile is not None:
+        return Tiling(tile, DEFAULT_OVERLAP if overlap is None else overlap)
+    if overlap is not None:
+        raise UserError(f"--overlap {overlap} is that of the windows of --tile, which is not given")
+    return None
 
 
 @torch.inference_mode()
@@ -109,9 +130,14 @@ def detect_tiled(
             cut.append(sides[~redundant])
     candidates = torch.cat(found)
     candidates[:, :4] = xyxy_to_xywh(candidates[:, :4])
-    rows, anchors = suppress(candidates.T, options)
-    coarse = anchors >= len(candidates) - len(found[-1])  # found in the picture as a whole
-    return rows[~(_parts(rows, torch.cat(cut)[anchors]) | _blurred(rows, coarse, tiling))]
+    is_cut, limit = torch.cat(cut), 2 * options.max_detections
+    while True:  # what is taken away does not count among the most detections
+        rows, anchors = suppress(candidates.T, replace(options, max_detections=limit))
+        coarse = anchors >= len(candidates) - len(found[-1])  # found in the picture as a whole
+        left = rows[~(_parts(rows, is_cut[anchors]) | _blurred(rows, coarse, tiling))]
+        if len(left) >= options.max_detections or len(rows) < limit:
+            return left[: options.max_detections]
+        limit *= 2
 
 
 def _candidates(
@@ -152,19 +178,23 @@ def _cut_sides(boxes: Tensor, window: list[int], tiling: Tiling, size: tuple[int
 def _parts(rows: Tensor, cut: Tensor) -> Tensor:
     """Which detections [K, 6] are cut off and lie inside a larger one of their class, bool [K]."""
     boxes, classes = rows[:, :4], rows[:, 5]
-    sides = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - torch.maximum(
-        boxes[:, None, :2], boxes[None, :, :2]
-    )
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
-    inside = sides.clamp(min=0).prod(dim=2) > _CONTAINED * areas[:, None]
+    iou = box_iou(boxes[:, None], boxes[None])
+    common = iou / (1 + iou) * (areas[:, None] + areas[None])  # IoU is common / (both - common)
+    inside = common > _CONTAINED * areas[:, None]
     larger = areas[None] > areas[:, None]
     return cut & (inside & larger & (classes[:, None] == classes[None])).any(dim=1)
 
 
 def _blurred(rows: Tensor, coarse: Tensor, tiling: Tiling) -> Tensor:
-    """Which detections [K, 6] of the whole picture a window made too, bool [K]: of small objects, both see them whole,
-    but the boxes of the whole picture are so rough that the IoU of the NMS does not tell."""
-    boxes, classes = rows[:, :4], rows[:, 5]
+    """Which detections [K, 6] of the whole picture a window made too, bool [K].
+
+    Small objects both see whole, but the boxes of the whole picture are so rough that the IoU of the NMS does not tell.
+    And what the whole picture names as another class, it sees worse than a window that is surer.
+    """
+    boxes, scores, classes = rows[:, :4], rows[:, 4], rows[:, 5]
     small = (boxes[:, 2:] - boxes[:, :2]).amax(dim=1) < tiling.overlap * tiling.size
-    same = (box_iou(boxes[:, None], boxes[None]) > _SAME) & (classes[:, None] == classes[None]) & ~coarse[None]
-    return coarse & small & same.any(dim=1)
+    iou = box_iou(boxes[:, None], boxes[None])
+    same = (iou > _SAME) & (classes[:, None] == classes[None]) & small[:, None]
+    clearer = (iou > _CLEARER) & (scores[None] > scores[:, None])
+    return coarse & ((same | clearer) & ~coarse[None]).any(dim=1)

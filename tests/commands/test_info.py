@@ -20,6 +20,8 @@ def test_options_change_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["train_params"] == 3_717_680
     main(["info", "v9-t", "--json", "--classes", "3", "--size", "320"])
     assert json.loads(capsys.readouterr().out)["output_shape"] == [1, 7, 2100]
+    main(["info", "v9-t", "--json", "--size", "320", "640"])
+    assert json.loads(capsys.readouterr().out)["image_size"] == [320, 640]
 
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:

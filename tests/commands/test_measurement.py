@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from yolo.commands.measurement import Measurement, MeasureOptions, measure, prep
 from yolo.commands.validate import parse
 from yolo.data.options import DataOptions
 from yolo.errors import UserError
+from yolo.tiling import Tiling, detect_tiled
+from yolo.training import tiled
 
 
 def detections(tiny_run: Run, *arguments: str) -> np.ndarray:
@@ -21,14 +24,21 @@ def detections(tiny_run: Run, *arguments: str) -> np.ndarray:
     return rows[np.lexsort((-found.scores, found.image_ids))]
 
 
-def test_batch_size_and_large_tiles_change_nothing(tiny_run: Run) -> None:
+def test_batch_size_and_large_tiles_change_nothing(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     one = detections(tiny_run, "--batch-size=1", "--workers=0")
     assert len(one) == 9 * 20
     for arguments in (["--batch-size=7"], ["--batch-size=1", "--tile=4000"]):
         other = detections(tiny_run, "--workers=0", *arguments)
         np.testing.assert_allclose(other[:, :2], one[:, :2], atol=1e-5)
-    tiled = detections(tiny_run, "--batch-size=1", "--workers=0", "--tile=64")
-    assert tiled.shape != one.shape or np.abs(tiled - one).max() > 1e-3
+    seen: list[Tiling] = []
+
+    def spy(*arguments: Any) -> Any:
+        seen.append(arguments[2])
+        return detect_tiled(*arguments)
+
+    monkeypatch.setattr(tiled, "detect_tiled", spy)
+    detections(tiny_run, "--batch-size=1", "--workers=0", "--tile=64")
+    assert seen == [Tiling(64)] * 9
 
 
 @pytest.mark.slow

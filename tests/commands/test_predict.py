@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -8,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +22,9 @@ from tests.conftest import TINY_FIT, Run, assert_user_error, heed_ctrl_c, run_yo
 from tests.test_docs import NETWORK
 from yolo import Detector
 from yolo import detector as detector_module
+from yolo.commands import predict as predict_command
 from yolo.commands import predict_outputs
-from yolo.commands.predict_video import open_video, video_copy
+from yolo.commands.predict_video import Video, open_video, video_copy
 from yolo.tiling import Tiling, detect_tiled
 
 
@@ -91,7 +95,10 @@ def test_all_unreadable_is_bad_input(tiny_run: Run, tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(b"nothing")
     done = run_yolo("predict", "-c", tiny_run.best, "-s", tmp_path, "-o", tmp_path / "out")
-    assert_user_error(done, "a.jpg", "nor can any of the 1 others")
+    assert_user_error(done, "none of the 2 files could be read")
+    assert [line.split(": ")[0] for line in done.stderr.splitlines()[1:3]] == [
+        f"  {tmp_path / name}" for name in ("a.jpg", "b.jpg")
+    ]
 
 
 def test_glob_labels_crops_names(tiny_run: Run, images: Path, tmp_path: Path) -> None:
@@ -101,7 +108,7 @@ def test_glob_labels_crops_names(tiny_run: Run, images: Path, tmp_path: Path) ->
     (tmp_path / "names.json").write_text(json.dumps(names))
     done = run_yolo(
         "predict", "-c", tiny_run.best, "-s", "*/a.jpg", "-o", "out", "--save-txt", "--save-crops", "--conf", "0.001",
-        "--max-det", "3", "--class-names", "names.json", "--size", "[64,96]", cwd=tmp_path,
+        "--max-det", "3", "--class-names", "names.json", "--size", "64", "96", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("x/a.jpg: ")
@@ -160,7 +167,7 @@ def test_video(tiny_run: Run, tmp_path: Path) -> None:
     with open_video(tmp_path / "out" / "film.mp4") as video:
         assert (video.frames, video.rate) == (7, 10.0)
     done = run_yolo("predict", "-c", tiny_run.best, "-s", "film.mp4", "-o", ".", cwd=tmp_path)
-    assert_user_error(done, "film.mp4", "would overwrite")
+    assert_user_error(done, "film.mp4: is read by this run and would be overwritten")
 
 
 def test_a_broken_video_beside_a_whole_image(tiny_run: Run, images: Path, tmp_path: Path) -> None:
@@ -169,7 +176,62 @@ def test_a_broken_video_beside_a_whole_image(tiny_run: Run, images: Path, tmp_pa
     done = run_yolo("predict", "-c", tiny_run.best, "-s", "*", "-o", "out", cwd=tmp_path)
     assert done.returncode == 1
     assert "  film.mp4: not a video that OpenCV can decode" in done.stderr
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.jpg"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.jpg", "predicted.txt"]
+
+
+def test_a_video_that_ends_early_counts_and_is_named(
+    tiny_run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with video_copy(tmp_path / "film.mp4", 10.0) as add:
+        for _ in range(4):
+            add(np.zeros((48, 64, 3), np.uint8))
+
+    @contextlib.contextmanager
+    def says_more(path: Path) -> Iterator[Video]:
+        with open_video(path) as video:
+            yield replace(video, frames=8)
+
+    monkeypatch.setattr(predict_command, "open_video", says_more)
+    for names in (["film.mp4"], ["a.jpg", "film.mp4"]):
+        shutil.copy(images / "a.jpg", tmp_path)
+        source = "film.mp4" if len(names) == 1 else "[af]*"
+        done = run_yolo("predict", "-c", tiny_run.best, "-s", source, "-o", "out", "--save-json", cwd=tmp_path)
+        assert done.returncode == 1
+        expected = [f"1 of {len(names)} files ended early:", "  film.mp4: the video ends after 4 of 8 frames"]
+        assert done.stderr.splitlines() == expected
+        entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
+        assert [entry["path"] for entry in entries] == [*names[:-1], *["film.mp4"] * 4]
+
+
+@pytest.mark.parametrize("kind", ["image", "video", "encrypted"])
+def test_what_no_predict_wrote_is_not_overwritten(
+    tiny_run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("YOLO_ENCRYPTION_KEY", "0" * 64)
+    source, other = {"image": ("a.jpg", "a.jpg"), "video": ("a.avi", "a.mp4"), "encrypted": ("a.jpg.enc", "a.jpg")}[
+        kind
+    ]
+    (tmp_path / "in").mkdir()
+    if kind == "video":
+        with video_copy(tmp_path / "film.mp4", 10.0) as add:
+            add(np.zeros((48, 64, 3), np.uint8))
+        (tmp_path / "film.mp4").rename(tmp_path / "in" / source)
+    else:
+        shutil.copy(images / "a.jpg", tmp_path / "in")
+    if kind == "encrypted":
+        assert run_yolo("encrypt-images", "--source=in", "--output=enc", cwd=tmp_path).returncode == 0
+        (tmp_path / "enc" / source).rename(tmp_path / "in" / source)
+        (tmp_path / "in" / "a.jpg").unlink()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / other).write_bytes(b"dear to somebody")
+    command = ["predict", "-c", tiny_run.best, "-s", Path("in", source), "-o", "out"]
+    assert_user_error(run_yolo(*command, cwd=tmp_path), f"out/{other}: is there and not from an earlier predict")
+    assert (tmp_path / "out" / other).read_bytes() == b"dear to somebody"
+    (tmp_path / "out" / other).unlink()
+    for _ in range(2):
+        done = run_yolo(*command, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [other, "predicted.txt"]
 
 
 def test_an_error_while_writing_ends_the_run(
@@ -181,7 +243,7 @@ def test_an_error_while_writing_ends_the_run(
     monkeypatch.setattr(predict_outputs, "write_picture", full)
     done = run_yolo("predict", "-c", tiny_run.best, "-s", images, "-o", tmp_path / "out", "--save-json")
     assert_user_error(done, "out/a.jpg: No space left on device")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["predicted.txt"]
 
 
 @pytest.mark.slow
@@ -206,8 +268,8 @@ def test_a_signal_leaves_no_half_file(tiny_run: Run, images: Path, tmp_path: Pat
     assert process.wait(30) == 128 + number
     files = list(out.iterdir())
     assert 5 <= len(files) < 3000
-    assert {path.suffix for path in files} == {".png"}
-    assert all(cv2.imread(str(path)) is not None for path in files)
+    assert {path.suffix for path in files} == {".png", ".txt"}
+    assert all(cv2.imread(str(path)) is not None for path in files if path.suffix == ".png")
 
 
 @pytest.mark.parametrize(
@@ -218,6 +280,10 @@ def test_a_signal_leaves_no_half_file(tiny_run: Run, images: Path, tmp_path: Pat
         (["--checkpoint", "none.ckpt", "--source", "/no/such"], ["/no/such: no such image or folder"]),
         (["--checkpoint", "none.ckpt", "--source", __file__, "--conf", "high"], ["conf", "high"]),
         (["--checkpoint", "none.ckpt", "--source", __file__, "--nonsense"], ["--nonsense"]),
+        (["--checkpoint", "none.ckpt", "--source", "a.jpg", "b.jpg"], ["b.jpg", "quotes"]),
+        (["--checkpoint", "none.ckpt", "--source", __file__, "--overlap", "7"], ["--overlap 7", "--tile"]),
+        (["--checkpoint", "none.ckpt", "--source", __file__, "--size", "abc"], ["--size is abc"]),
+        (["--checkpoint", "none.ckpt", "--source", __file__, "--size", "1", "2", "3"], ["--size has 3 numbers"]),
     ],
 )
 def test_wrong_input(arguments: list[str], fragments: list[str]) -> None:
@@ -227,7 +293,7 @@ def test_wrong_input(arguments: list[str], fragments: list[str]) -> None:
 def test_originals_are_not_overwritten(tiny_run: Run, images: Path) -> None:
     before = (images / "a.jpg").read_bytes()
     done = run_yolo("predict", "--checkpoint", tiny_run.best, "--source", images, "--output", images)
-    assert_user_error(done, "a.jpg", "would overwrite")
+    assert_user_error(done, "a.jpg", "would be overwritten")
     assert (images / "a.jpg").read_bytes() == before
 
 

@@ -57,18 +57,59 @@ def test_folders_of_a_glob_are_kept(found: Detections, tmp_path: Path) -> None:
     assert (tmp_path / "crops/cat/s/x_0.jpg").is_file()
 
 
-def test_nothing_lands_on_the_source(tmp_path: Path) -> None:
-    for name in ("a.jpg", "crops/cat/b.jpg", "images/c.jpg"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(UserError, match="would overwrite it"):
-        Outputs(tmp_path, True, False, False).refuse_overwriting([source(tmp_path / "a.jpg")])
-    with pytest.raises(UserError, match="--save-crops writes to"):
-        Outputs(tmp_path, False, False, True).refuse_overwriting([source(tmp_path / "crops/cat/b.jpg")])
-    with pytest.raises(UserError, match="would overwrite the labels of the dataset"):
-        Outputs(tmp_path, False, True, False).refuse_overwriting([source(tmp_path / "images/c.jpg")])
-    everything = Outputs(tmp_path / "out", True, True, True)
-    everything.refuse_overwriting([source(tmp_path / "images/c.jpg"), source(tmp_path / "a.jpg")])
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+
+
+def test_what_the_run_reads_is_not_overwritten(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "crops/cat/b.jpg")
+    sources = [source(tmp_path / "a.jpg")]
+    for written in ("a.jpg\ncrops\n", ""):  # even where an earlier predict wrote it
+        (tmp_path / "predicted.txt").write_text(written)
+        with pytest.raises(UserError, match=r"a.jpg: is read by this run"):
+            Outputs(tmp_path, True, False, False).refuse_overwriting(sources)
+        with pytest.raises(UserError, match="crops: is read by this run"):
+            Outputs(tmp_path, False, False, True).refuse_overwriting([source(tmp_path / "crops/cat/b.jpg")])
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(UserError, match=r"a.jpg: is read by this run"):
+        Outputs(tmp_path / "link", True, False, False).refuse_overwriting(sources)
+
+
+@pytest.mark.parametrize("there", ["a.jpg", "labels/a.txt", "crops/mine.jpg", "predictions.json", "predicted.txt"])
+def test_only_what_an_earlier_predict_wrote_is_replaced(found: Detections, tmp_path: Path, there: str) -> None:
+    out = tmp_path / "out"
+    touch(tmp_path, "a.jpg", f"out/{there}")
+    everything, sources = Outputs(out, True, True, True, True), [source(tmp_path / "a.jpg")]
+    with pytest.raises(UserError, match=f"out/{Path(there).parts[0]}: is there and not from an earlier predict"):
+        everything.refuse_overwriting(sources)
+    (out / there).rename(tmp_path / "moved away")
+    for folder in ("labels", "crops"):
+        (out / folder).rmdir() if (out / folder).is_dir() else None
+    for _ in range(2):  # the same command may run again
+        everything.refuse_overwriting(sources)
+        everything.note(sources)
+        everything.write_image(found, sources[0])
+    touch(out, "other.jpg")
+    everything.refuse_overwriting(sources)
+    with pytest.raises(UserError, match=r"other.jpg: is there"):
+        everything.refuse_overwriting([source(tmp_path / "other.jpg")])
+
+
+def test_what_is_not_written_may_be_there(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "labels/a.txt", "predictions.json")
+    Outputs(tmp_path, False, False, True).refuse_overwriting([source(tmp_path / "a.jpg")])
+    nothing = Outputs(tmp_path, False, False, False)
+    nothing.note([])
+    assert not (tmp_path / "predicted.txt").exists()
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    outputs, sources = Outputs(tmp_path, True, False, False), [source(Path("x/\udcff.jpg"))]
+    outputs.note(sources)
+    touch(tmp_path, "\udcff.jpg")
+    outputs.refuse_overwriting(sources)
 
 
 @pytest.mark.parametrize("name", ["..", "a/../b", "con\0trol", "", " . ", "a\\b"])
@@ -81,11 +122,12 @@ def test_class_names_are_folders_within_crops(name: str) -> None:
 def test_tally(found: Detections, tmp_path: Path) -> None:
     tally = Tally(keep_entries=True)
     tally.add(source(Path("x.jpg")), found, frame=3)
-    tally.fail(source(Path("bad.jpg")), UserError("bad.jpg: not an image"))
+    tally.fail(source(Path("bad.jpg")), "bad.jpg: not an image")
+    tally.fail(source(Path("a.enc")), "a.enc is encrypted")
     tally.write_json(tmp_path / "p.json")
     (entry,) = json.loads((tmp_path / "p.json").read_text())
     assert entry == {"path": "x.jpg", "frame": 3, "size": [40, 80], "detections": found.to_dicts()}
-    assert tally.failures == {Path("bad.jpg"): "not an image"}
+    assert tally.failures == {Path("bad.jpg"): "not an image", Path("a.enc"): "is encrypted"}
     assert tally.counts == {"cat": 2, "a/b": 1}
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from yolo.commands.predict_sources import Source, drawn_name, list_images, list_sources
+from yolo.commands.predict_sources import Source, drawn_name, left_out, list_images, list_sources
 from yolo.errors import UserError
 
 
@@ -34,6 +34,18 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
         list_images(tmp_path, {".jpg"})
 
 
+def test_a_folder_of_videos_alone(tmp_path: Path) -> None:
+    touch(tmp_path, "film.mov", "b.txt")
+    with pytest.raises(UserError, match=r"no images in this folder.*; of a folder images alone .*/\*\.mov'"):
+        list_images(tmp_path, {".jpg"})
+
+
+def test_what_is_left_out_of_a_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.gif", "c.GIF", "film.mp4", ".hidden", "sub/d.gif")
+    assert left_out(tmp_path, list_sources(tmp_path)) == {".gif": 2, ".mp4": 1}
+    assert not left_out(tmp_path / "b.gif", list_sources(tmp_path / "b.gif"))
+
+
 def test_equal_names_in_the_folders_of_a_glob_stay_apart(tmp_path: Path) -> None:
     touch(tmp_path, "x/images/a.jpg", "y/images/a.jpg", "y/images/notes.txt", "y/other/b.jpg")
     sources = list_sources(tmp_path / "*" / "images" / "*")
@@ -56,6 +68,19 @@ def test_globs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_name_with_brackets_is_a_file_first(tmp_path: Path) -> None:
     touch(tmp_path, "a[1].jpg", "a1.jpg")
     assert drawn(list_sources(tmp_path / "a[1].jpg")) == ["a[1].jpg"]
+
+
+def test_a_folder_with_brackets_can_have_a_pattern(tmp_path: Path) -> None:
+    touch(tmp_path, "br[1]/a[2]/1.jpg", "br[1]/b/2.jpg", "br1/3.jpg")
+    assert drawn(list_sources(tmp_path / "br[1]" / "a[2]" / "*.jpg")) == ["1.jpg"]
+    assert drawn(list_sources(tmp_path / "br[1]" / "**" / "*.jpg")) == ["a[2]/1.jpg", "b/2.jpg"]
+    assert drawn(list_sources(tmp_path / "br[0-9]" / "*.jpg")) == ["br1/3.jpg"]
+
+
+def test_a_pattern_that_is_none(tmp_path: Path) -> None:
+    touch(tmp_path, "other/plain.jpg")
+    with pytest.raises(UserError, match=r"o\*\*/plain\.jpg: "):
+        list_sources(tmp_path / "o**" / "plain.jpg")
 
 
 def test_results_never_leave_the_output_folder(tmp_path: Path) -> None:

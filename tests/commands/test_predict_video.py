@@ -31,7 +31,7 @@ def test_frames_come_back_in_order_and_in_rgb(tmp_path: Path) -> None:
             assert found is not None
             assert np.abs(found[24, 32].astype(int) - expected[24, 32]).max() < 16
         assert video.read() is None
-        video.require_whole(6)
+        assert not video.ended_early(6)
 
 
 def test_no_video(tmp_path: Path) -> None:
@@ -41,12 +41,10 @@ def test_no_video(tmp_path: Path) -> None:
 
 
 def test_a_video_that_ends_early() -> None:
-    video = Video(Path("a.mp4"), USUAL_RATE, 100, lambda: None)
-    video.require_whole(96)  # estimates are a little off
-    with pytest.raises(UserError, match="ends after 50 of 100 frames"):
-        video.require_whole(50)
-    with pytest.raises(UserError, match="no frame"):
-        Video(Path("a.mp4"), USUAL_RATE, 0, lambda: None).require_whole(0)
+    video = Video(USUAL_RATE, 100, lambda: None)
+    assert not video.ended_early(96)  # estimates are a little off
+    assert video.ended_early(50)
+    assert not Video(USUAL_RATE, 0, lambda: None).ended_early(7)
 
 
 def test_after_an_error_nothing_is_left(tmp_path: Path) -> None:
@@ -68,3 +66,9 @@ def test_capture_is_released_after_an_error(tmp_path: Path) -> None:
         raise RuntimeError
     assert video.read() is None  # a released capture gives nothing
     assert cv2.VideoCapture(str(path)).isOpened()
+
+
+def test_what_a_killed_run_left_goes_with_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".partial-a.mp4").write_bytes(b"half")
+    make(tmp_path / "a.mp4", 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]

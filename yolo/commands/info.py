@@ -18,8 +18,8 @@ class InfoOptions:
     """Name of the network: v9-t, v9-s, v9-m, v9-c or v9-e."""
     classes: int = 80
     """Number of classes."""
-    size: int = 640
-    """Side of the square input in pixels."""
+    size: tuple[int, ...] | None = None
+    """Side of the square input in pixels, or height and width; 640 when left out."""
     class_width: int | None = None
     """Hidden width of the class branch; the published one when left out."""
     json: bool = False
@@ -33,14 +33,14 @@ def main(arguments: Sequence[str]) -> None:
     from rich.table import Table
 
     from yolo.models.profile import profile_model
-    from yolo.size import as_size
+    from yolo.size import size_option
 
     require_ranges(options, {"classes": (1, 100_000), "class_width": (1, 100_000)}, "")
     profile = asdict(
         profile_model(
             options.model,
             num_classes=options.classes,
-            image_size=as_size(options.size),
+            image_size=size_option(options.size or 640),
             class_width=options.class_width,
         )
     )

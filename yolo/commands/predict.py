@@ -7,25 +7,27 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from yolo.commands.predict_outputs import Outputs, Tally, describe
-from yolo.commands.predict_sources import Source, list_sources
-from yolo.commands.predict_video import Video, open_video, video_copy
+from yolo.commands.predict_outputs import PREDICTIONS, Outputs, Tally, describe
+from yolo.commands.predict_sources import Source, left_out, list_sources
+from yolo.commands.predict_video import open_video, video_copy
 from yolo.errors import UserError, require_ranges
 from yolo.memory import MemorySettings, memory_at_fault
 from yolo.options import parse_options
 from yolo.pipeline import in_threads, sigterm_unwinds
 from yolo.progress import progress
+from yolo.size import size_option
 
 if TYPE_CHECKING:
     from yolo.boxes.nms import NMSOptions
     from yolo.detector import Detections, Detector, Picture, Seen
 
+Item = TypeVar("Item")
 SHORT = {"checkpoint": "c", "source": "s", "output": "o"}
 LINES = 20
 """Up to this many images get a line each; of more, a person wants the progress and the sum."""
@@ -33,7 +35,8 @@ LINES = 20
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Detect objects in images and videos. Exits with 1 when some of the files could not be read."""
+    """Detect objects in images and videos. Exits with 1 when some of the files could not be read to their end, with 2
+    when none could or the input is at fault."""
 
     checkpoint: Path
     """Checkpoint written by `yolo fit`."""
@@ -41,19 +44,19 @@ class PredictOptions:
     """Image, video, folder of images or quoted glob pattern; encrypted images (.enc) by the key in
     YOLO_ENCRYPTION_KEY."""
     output: Path = Path("results")
-    """Folder for everything that is written."""
+    """Folder for everything that is written; nothing in it is replaced but what an earlier predict wrote."""
     conf: float | None = None
     """Lowest score of a detection; the checkpoint's (0.25 unless trained with another) when left out."""
     iou: float | None = None
     """Boxes of one class overlapping more than this are duplicates; the checkpoint's (usually 0.65) when left out."""
     max_det: int | None = None
     """Most detections per image; the checkpoint's (usually 300) when left out."""
-    size: int | tuple[int, int] | None = None
-    """Network input in pixels: side of a square, or [height,width]; the size of the training when left out."""
+    size: tuple[int, ...] | None = None
+    """Side of the square network input in pixels, or height and width; the size of the training when left out."""
     tile: int | None = None
     """Look at larger pictures through windows of this side in pixels, so that small objects are found."""
-    overlap: float = 0.2
-    """Part of a window of --tile that the next one shows too; objects up to that size are seen whole."""
+    overlap: float | None = None
+    """Part of a window of --tile that the next one shows too (0.2); objects up to that size are seen whole."""
     batch_size: int = 4
     """Images that go through the network together; their number changes results by rounding alone."""
     device: str = "auto"
@@ -78,35 +81,34 @@ def main(arguments: Sequence[str]) -> None:
     require_ranges(options, {"batch_size": (1, float("inf"))}, "--")
     settings = [
         f"--batch-size ({options.batch_size})",
-        f"--size ({options.size or 'that of the training'})",
+        f"--size ({' '.join(map(str, options.size or ())) or 'that of the training'})",
         "--device=cpu",
     ]
     with memory_at_fault(MemorySettings(settings)), sigterm_unwinds():
         tally = predict(options)
-    if tally.failures:
+    if tally.failures or tally.ended_early:
         sys.exit(1)
 
 
 def predict(options: PredictOptions) -> Tally:
     """Detect in every image and video of the source. UserError names what cannot be used, and when nothing can."""
     sources = list_sources(options.source)
-    outputs = Outputs(options.output, options.draw, options.save_txt, options.save_crops)
+    outputs = Outputs(options.output, options.draw, options.save_txt, options.save_crops, options.save_json)
     outputs.refuse_overwriting(sources)
     detector = load_detector(options)
     thresholds = detector.thresholds(options.conf, options.iou, options.max_det)
     options.output.mkdir(parents=True, exist_ok=True)
+    outputs.note(sources)
     tally, begun = Tally(options.save_json), time.monotonic()
     job = Job(detector, thresholds, options.batch_size, outputs, tally)
     detect_images(job, [source for source in sources if not source.is_video])
     for source in sources:
         if source.is_video:
             detect_video(job, source)
-    if len(tally.failures) == len(sources):
-        path, reason = next(iter(tally.failures.items()))
-        others = f" (nor can any of the {len(sources) - 1} others)" if len(sources) > 1 else ""
-        raise UserError(f"{path}: {reason}{others}")
+    if not tally.images:
+        refuse(tally)
     if options.save_json:
-        tally.write_json(options.output / "predictions.json")
+        tally.write_json(options.output / PREDICTIONS)
     summarise(options, outputs, sources, tally, time.monotonic() - begun)
     return tally
 
@@ -116,11 +118,12 @@ def load_detector(options: PredictOptions) -> Detector:
     from yolo.class_names import read_class_names
     from yolo.detector import Detector
     from yolo.models.checkpoint import allow_network
-    from yolo.tiling import Tiling
+    from yolo.tiling import tiling_option
 
     allow_network(options.network)
-    tiling = Tiling(options.tile, options.overlap) if options.tile is not None else None
-    detector = Detector.load(options.checkpoint, device=options.device, image_size=options.size, tiling=tiling)
+    tiling = tiling_option(options.tile, options.overlap)
+    size = None if options.size is None else size_option(options.size)
+    detector = Detector.load(options.checkpoint, device=options.device, image_size=size, tiling=tiling)
     if options.class_names is not None:
         detector.class_names = read_class_names(options.class_names, detector.class_names)
     return detector
@@ -138,7 +141,7 @@ class Job:
 
 
 def detect_images(job: Job, sources: Sequence[Source]) -> None:
-    """Detect in images: the network runs in this thread, others read the next images and write the last results."""
+    """Detect in images, read and written by several threads."""
 
     def read(source: Source) -> Picture | UserError:
         try:
@@ -146,24 +149,16 @@ def detect_images(job: Job, sources: Sequence[Source]) -> None:
         except UserError as error:
             return error
 
-    def finish(source: Source, seen: Seen | UserError) -> Detections | UserError:
-        if isinstance(seen, UserError):
-            return seen
-        found = job.detector.finish(seen, job.thresholds)
-        job.outputs.write_image(found, source)
-        return found
+    def write(index: int, found: Detections) -> None:
+        job.outputs.write_image(found, sources[index])
 
-    if not sources:
-        return
-    threads = min(4, os.cpu_count() or 1)
-    ahead = max(threads, job.batch_size)
-    pictures = in_threads(read, sources, threads, ahead)
-    seen = zip(sources, _run(job, pictures), strict=True)
-    results = in_threads(lambda pair: finish(*pair), seen, threads, ahead)
-    with _shown(sources) as advance, contextlib.closing(pictures), contextlib.closing(results):
+    with (
+        _shown(sources) as advance,
+        contextlib.closing(_detect(job, read, sources, write, min(4, os.cpu_count() or 1))) as results,
+    ):
         for source, found in zip(sources, results, strict=True):
             if isinstance(found, UserError):
-                job.tally.fail(source, found)
+                job.tally.fail(source, str(found))
             else:
                 job.tally.add(source, found)
                 if len(sources) <= LINES:
@@ -173,18 +168,13 @@ def detect_images(job: Job, sources: Sequence[Source]) -> None:
 
 def detect_video(job: Job, source: Source) -> None:
     """Detect in all frames of a video, and write the annotated copy."""
-    try:
-        with open_video(source.path) as video:
-            video.require_whole(_detect_frames(job, source, video))
-    except UserError as error:
-        if not str(error).startswith(f"{source.path}: "):
-            raise  # about what was to be written
-        job.tally.fail(source, error)
-
-
-def _detect_frames(job: Job, source: Source, video: Video) -> int:
     outputs = job.outputs
     with contextlib.ExitStack() as stack:
+        try:
+            video = stack.enter_context(open_video(source.path))
+        except UserError as error:
+            job.tally.fail(source, str(error))
+            return
         advance = stack.enter_context(progress(f"detecting in {source.path.name}", video.frames, "images"))
         add = stack.enter_context(video_copy(outputs.folder / source.drawn, video.rate)) if outputs.draw else None
 
@@ -192,22 +182,64 @@ def _detect_frames(job: Job, source: Source, video: Video) -> int:
             frame = video.read()
             return None if frame is None else job.detector.read(frame)
 
-        def finish(pair: tuple[int, Seen | UserError]) -> Detections:
-            assert not isinstance(pair[1], UserError)
-            found = job.detector.finish(pair[1], job.thresholds)
+        def write(index: int, found: Detections) -> None:
             if add is not None:
                 add(found.plot())
-            outputs.write_beside(found, source.stem / f"{pair[0]:06d}")
-            return found
+            outputs.write_beside(found, source.stem / f"{index:06d}")
 
-        pictures = stack.enter_context(contextlib.closing(in_threads(read, count(), 1, job.batch_size)))
-        seen = _run(job, takewhile(lambda picture: picture is not None, pictures))
-        results = stack.enter_context(contextlib.closing(in_threads(finish, enumerate(seen), 1, job.batch_size)))
-        frame = -1
-        for frame, found in enumerate(results):
-            job.tally.add(source, found, frame=frame, seconds=round(frame / video.rate, 3))
+        results = stack.enter_context(contextlib.closing(_detect(job, read, count(), write, 1)))
+        frames = 0
+        for frames, found in enumerate(results, 1):
+            assert not isinstance(found, UserError)
+            job.tally.add(source, found, frame=frames - 1, seconds=round((frames - 1) / video.rate, 3))
             advance()
-        return frame + 1
+        if not frames:
+            job.tally.fail(source, "no frame of this video can be decoded")
+        elif video.ended_early(frames):
+            job.tally.ended_early[source.path] = f"the video ends after {frames:,} of {video.frames:,} frames"
+
+
+def _detect(
+    job: Job,
+    read: Callable[[Item], Picture | UserError | None],
+    items: Iterable[Item],
+    write: Callable[[int, Detections], None],
+    threads: int,
+) -> Generator[Detections | UserError, None, None]:
+    """Detections of items in their order, up to one that is read as None; errors of reading keep their places. The
+    network runs in this thread; others read the next items and write the last results."""
+
+    def finish(indexed: tuple[int, Seen | UserError]) -> Detections | UserError:
+        index, seen = indexed
+        if isinstance(seen, UserError):
+            return seen
+        found = job.detector.finish(seen, job.thresholds)
+        write(index, found)
+        return found
+
+    ahead = max(threads, job.batch_size)
+    pictures = in_threads(read, items, threads, ahead)
+    results = in_threads(finish, enumerate(_run(job, pictures)), threads, ahead)
+    with contextlib.closing(pictures), contextlib.closing(results):
+        yield from results
+
+
+def _run(job: Job, pictures: Iterable[Picture | UserError | None]) -> Iterator[Seen | UserError]:
+    """The network, on as many pictures at once as the job says."""
+    there = (picture for picture in takewhile(lambda picture: picture is not None, pictures) if picture is not None)
+    while group := list(islice(there, job.batch_size)):
+        seen = iter(job.detector.run([p for p in group if not isinstance(p, UserError)], job.thresholds))
+        for picture in group:
+            yield picture if isinstance(picture, UserError) else next(seen)
+
+
+def refuse(tally: Tally) -> NoReturn:
+    """UserError that nothing could be read."""
+    if len(tally.failures) > 1:
+        print_list("Of these, none could be read:", tally.failures)
+        raise UserError(f"none of the {len(tally.failures):,} files could be read")
+    ((path, reason),) = tally.failures.items()
+    raise UserError(f"{path}: {reason}")
 
 
 def summarise(
@@ -221,21 +253,18 @@ def summarise(
     print(f"{rate}: {describe(tally.counts)}; results in {options.output}")
     if outputs.pictures and any(is_encrypted(source.path) for source in sources):
         print(f"{NOT_ENCRYPTED}; --no-draw writes none")
-    if tally.failures:
-        print(f"{len(tally.failures):,} of {len(sources):,} files could not be read:", file=sys.stderr)
-        for path, reason in tally.failures.items():
-            print(f"  {path}: {reason}", file=sys.stderr)
+    if others := left_out(options.source, sources):
+        print(f"left out of {options.source}, as no images by their names: {describe(others)}")
+    for what, files in (("could not be read", tally.failures), ("ended early", tally.ended_early)):
+        if files:
+            print_list(f"{len(files):,} of {len(sources):,} files {what}:", files)
 
 
-def _run(job: Job, pictures: Iterable[Picture | UserError | None]) -> Iterator[Seen | UserError]:
-    """The network, on as many pictures at once as the job says; errors keep their places among the results."""
-    pictures = iter(pictures)
-    while group := list(islice(pictures, job.batch_size)):
-        seen = iter(
-            job.detector.run([p for p in group if not isinstance(p, UserError) and p is not None], job.thresholds)
-        )
-        for picture in group:
-            yield picture if isinstance(picture, UserError) else next(seen)
+def print_list(title: str, files: Mapping[Path, str]) -> None:
+    """Files and what is wrong with them, on the error stream."""
+    print(title, file=sys.stderr)
+    for path, reason in files.items():
+        print(f"  {path}: {reason}", file=sys.stderr)
 
 
 def _shown(sources: Sequence[Source]) -> contextlib.AbstractContextManager[Callable[[], None]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from yolo.detector import Detections
 
 
+PREDICTIONS = "predictions.json"
+NOTED = "predicted.txt"
+"""In the output folder: what predict wrote there."""
+
+
 @dataclass(frozen=True)
 class Outputs:
     """Which files are written for an image; called from several threads."""
@@ -26,33 +32,50 @@ class Outputs:
     draw: bool
     txt: bool
     crops: bool
-
-    @property
-    def any(self) -> bool:
-        """Whether there is something to write for an image."""
-        return self.draw or self.txt or self.crops
+    json: bool = False
 
     @property
     def pictures(self) -> bool:
         """Whether pixels of the images are written."""
         return self.draw or self.crops
 
+    def targets(self, sources: Iterable[Source]) -> list[Path]:
+        """Files, and folders of many files, that are written for these sources, below the folder."""
+        others = {"labels": self.txt, "crops": self.crops, PREDICTIONS: self.json}
+        targets = [source.drawn for source in sources] if self.draw else []
+        targets += [Path(name) for name, written in others.items() if written]
+        return [*targets, Path(NOTED)] if targets else []
+
     def refuse_overwriting(self, sources: Sequence[Source]) -> None:
-        """UserError when a result would land on what it was made from, or on labels of a dataset."""
-        for source in sources:
-            target = self.folder / source.drawn
-            if self.draw and target.exists() and target.samefile(source.path):
-                raise UserError(f"{target}: --output is the folder of the source, drawn images would overwrite it")
-            path = source.path.resolve()
-            if self.crops and (self.folder / "crops").resolve() in path.parents:
-                raise UserError(f"{source.path}: lies in the folder that --save-crops writes to, name another --output")
-            if self.txt and "images" in path.parts:
-                at = len(path.parts) - 1 - path.parts[::-1].index("images")
-                labels = Path(*path.parts[:at], "labels", *path.parts[at + 1 : -1])
-                if labels == (self.label_file(source.stem).parent).resolve():
-                    raise UserError(
-                        f"{labels}: --save-txt would overwrite the labels of the dataset, name another --output"
-                    )
+        """UserError when something would be replaced that is a source, or that no earlier predict wrote."""
+        folders = {folder.resolve() for folder in {source.path.parent for source in sources}}
+        above = {path for folder in folders for path in (folder, *folder.parents)}
+        read = {_identity(path) for path in (*above, *(source.path for source in sources))} - {None}
+        written = self._noted()
+        for target in self.targets(sources):
+            path = self.folder / target
+            if not os.path.lexists(path):
+                continue
+            if _identity(path) in read:
+                raise UserError(f"{path}: is read by this run and would be overwritten, name another --output")
+            if target not in written:
+                raise UserError(
+                    f"{path}: is there and not from an earlier predict (no such line in {self.folder / NOTED}): "
+                    "name another --output, or move it away"
+                )
+
+    def note(self, sources: Sequence[Source]) -> None:
+        """Keep in the folder what a later run may replace there."""
+        if targets := self.targets(sources):
+            lines = sorted({path.as_posix() for path in (*self._noted(), *targets)})
+            with whole_file(self.folder / NOTED) as partial:
+                partial.write_text("".join(f"{line}\n" for line in lines), "utf-8", "surrogateescape")
+
+    def _noted(self) -> set[Path]:
+        try:
+            return {Path(line) for line in (self.folder / NOTED).read_text("utf-8", "surrogateescape").splitlines()}
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
 
     def label_file(self, stem: Path) -> Path:
         """Where the labels of an image are written."""
@@ -94,6 +117,9 @@ class Tally:
     counts: Counter[str] = field(default_factory=Counter)
     entries: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[Path, str] = field(default_factory=dict)
+    """Why files could not be read."""
+    ended_early: dict[Path, str] = field(default_factory=dict)
+    """Where videos ended that their headers say to be longer."""
 
     def add(self, source: Source, found: Detections, **facts: Any) -> None:
         """Count an image, or a frame that `facts` say the place of."""
@@ -103,14 +129,23 @@ class Tally:
             entry = {"path": str(source.path), **facts, "size": list(found.size), "detections": found.to_dicts()}
             self.entries.append(entry)
 
-    def fail(self, source: Source, error: UserError) -> None:
+    def fail(self, source: Source, reason: str) -> None:
         """Note why a file could not be read, without the file's own name."""
-        self.failures[source.path] = str(error).removeprefix(f"{source.path}: ")
+        self.failures[source.path] = reason.removeprefix(str(source.path)).lstrip(": ")
 
     def write_json(self, path: Path) -> None:
         """All detections as a JSON list, one entry per image or frame."""
         with whole_file(path) as partial:
             partial.write_text(json.dumps(self.entries, indent=1))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What two names of one file have in common; None when there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def describe(counts: Counter[str]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
@@ -39,7 +40,7 @@ def list_sources(source: Path) -> list[Source]:
     """The files that `source` stands for, each with names of its own for its results.
 
     Files of a glob pattern keep their folders below the part before the first wildcard, so that equal names in
-    different folders stay apart.
+    different folders stay apart. Folders that are there under their very names are no wildcards.
 
     Raises:
         UserError: when there is none.
@@ -48,11 +49,12 @@ def list_sources(source: Path) -> list[Source]:
         return _named([source], source.parent)
     if source.is_dir():
         return _named(list_images(source, readable_suffixes()), source)
-    if has_magic(str(source)):
-        wild = next(i for i, part in enumerate(source.parts) if has_magic(part))
-        root = Path(*source.parts[:wild])
-        return _named(_matching(root, Path(*source.parts[wild:])), root)
-    raise UserError(f"{source}: no such image or folder, nor a video or glob pattern")
+    places = [Path(*source.parts[: i + 1]) for i in range(len(source.parts))]
+    wild = next((i for i, place in enumerate(places) if has_magic(place.name) and not place.exists()), None)
+    if wild is None:
+        raise UserError(f"{source}: no such image or folder, nor a video or glob pattern")
+    root = Path(*source.parts[:wild])
+    return _named(_matching(root, Path(*source.parts[wild:])), root)
 
 
 def list_images(folder: Path, suffixes: Collection[str]) -> list[Path]:
@@ -60,10 +62,15 @@ def list_images(folder: Path, suffixes: Collection[str]) -> list[Path]:
     files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     images = without_twins(path for path in files if path.suffix.lower() in suffixes and not path.is_dir())
     if not images:
-        raise UserError(
-            f"{folder}: no images in this folder (looked for {', '.join(sorted(suffixes))}){_key_hint(files)}"
-        )
+        raise UserError(f"{folder}: no images in this folder (looked for {', '.join(sorted(suffixes))}){_hint(files)}")
     return images
+
+
+def left_out(source: Path, sources: Iterable[Source]) -> Counter[str]:
+    """How many files of each suffix in a folder are no sources; none where `source` is no folder."""
+    taken = {found.path for found in sources}
+    files = (path for path in source.iterdir() if not path.name.startswith(".")) if source.is_dir() else ()
+    return Counter(path.suffix.lower() or path.name for path in files if path not in taken and path.is_file())
 
 
 def readable_suffixes() -> frozenset[str]:
@@ -76,17 +83,23 @@ def readable_suffixes() -> frozenset[str]:
 
 def _matching(root: Path, pattern: Path) -> list[Path]:
     suffixes = readable_suffixes() | VIDEO_SUFFIXES
-    found = sorted({Path(os.path.normpath(path)) for path in root.glob(str(pattern))})
+    try:
+        found = sorted({Path(os.path.normpath(path)) for path in root.glob(str(pattern))})
+    except ValueError as error:
+        raise UserError(f"{root / pattern}: {error}") from error
     files = [path for path in found if not path.is_dir() and not path.name.startswith(".")]
     readable = [path for path in files if path.suffix.lower() in suffixes]
     if not readable:
-        raise UserError(f"{root / pattern}: {len(files)} files match, none of them an image or video{_key_hint(files)}")
+        raise UserError(f"{root / pattern}: {len(files)} files match, none of them an image or video{_hint(files)}")
     return without_twins(readable)
 
 
-def _key_hint(files: Iterable[Path]) -> str:
-    encrypted = sum(map(is_encrypted, files))
-    return f"; {encrypted} encrypted (.enc): set YOLO_ENCRYPTION_KEY to read them" if encrypted else ""
+def _hint(files: Sequence[Path]) -> str:
+    encrypted, videos = sum(map(is_encrypted, files)), [path for path in files if is_video(path)]
+    hint = f"; {encrypted} encrypted (.enc): set YOLO_ENCRYPTION_KEY to read them" if encrypted else ""
+    if videos:
+        hint += f"; of a folder images alone are taken, its videos by '{videos[0].with_name('*' + videos[0].suffix)}'"
+    return hint
 
 
 def _named(paths: Iterable[Path], root: Path) -> list[Source]:

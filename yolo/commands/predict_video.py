@@ -22,7 +22,6 @@ USUAL_RATE = 25.0
 class Video:
     """An open video file."""
 
-    path: Path
     rate: float
     """Frames per second."""
     frames: int
@@ -30,12 +29,9 @@ class Video:
     read: Callable[[], NDArray[np.uint8] | None]
     """The next frame, uint8 [H, W, 3] RGB, None at the end."""
 
-    def require_whole(self, found: int) -> None:
-        """UserError when it ended early: the number of frames in a header may be an estimate, but not a far one."""
-        if not found:
-            raise UserError(f"{self.path}: no frame of this video can be decoded")
-        if found < 0.95 * self.frames:
-            raise UserError(f"{self.path}: the video ends after {found:,} of {self.frames:,} frames")
+    def ended_early(self, found: int) -> bool:
+        """Whether frames are missing: the number of frames in a header may be an estimate, but not a far one."""
+        return found < 0.95 * self.frames
 
 
 @contextlib.contextmanager
@@ -54,7 +50,7 @@ def open_video(path: Path) -> Iterator[Video]:
             return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) if there else None
 
         frames = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
-        yield Video(path, rate if 0 < rate < 1000 else USUAL_RATE, frames, read)
+        yield Video(rate if 0 < rate < 1000 else USUAL_RATE, frames, read)
     finally:
         capture.release()
 
