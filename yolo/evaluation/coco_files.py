@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo.boxes.arrays import corner_size_to_xyxy
 from yolo.data.annotations import AnnotatedImage
 from yolo.data.formats.coco import is_integer, load_document, read_categories, read_images
 from yolo.errors import UserError
@@ -59,7 +60,7 @@ def read_annotations(path: Path) -> AnnotationFile:
         images=[{"id": number, "height": image.size[0], "width": image.size[1]} for number, image in images.items()],
         image_ids=image_ids[order],
         classes=classes[order],
-        boxes=_xyxy(corner_size[order]),
+        boxes=corner_size_to_xyxy(corner_size[order]),
         areas=areas[order],
         crowd=crowd[order],
     )
@@ -89,7 +90,10 @@ def read_detections(path: Path, annotations: AnnotationFile) -> Detections:
     categories = _known(entries, "category_id", dict.fromkeys(annotations.category_ids), where)
     scores = _numbers([entry.get("score") for entry in entries], "score", entries, where)
     return Detections(
-        image_ids, np.searchsorted(annotations.category_ids, categories), _xyxy(_boxes(entries, where)), scores
+        image_ids,
+        np.searchsorted(annotations.category_ids, categories),
+        corner_size_to_xyxy(_boxes(entries, where)),
+        scores,
     )
 
 
@@ -198,8 +202,3 @@ def _is_finite(value: Any) -> bool:
 
 def _is_box(box: Any) -> bool:
     return isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box)) and box[2] >= 0 and box[3] >= 0
-
-
-def _xyxy(corner_size: Floats) -> Floats:
-    """[N, 4] x, y, width, height -> xyxy."""
-    return np.concatenate([corner_size[:, :2], corner_size[:, :2] + corner_size[:, 2:]], axis=1)
