@@ -50,7 +50,10 @@ def test_duplicate_is_the_label_that_the_detector_supports_less() -> None:
     assert (entry.kind, entry.label, entry.other) == ("duplicate", 0, 1)
     assert entry.certainty == pytest.approx(97 / 103)
     (entry,) = one([(0, BOX), (1, BOX)], [(1, BOX, 0.9)])
-    assert (entry.kind, entry.label, entry.other, entry.detected_class) == ("duplicate", 0, 1, 1)
+    assert (entry.kind, entry.label, entry.other, entry.other_class) == ("duplicate", 0, 1, 1)
+    assert entry.other_box is not None
+    assert entry.other_box.tolist() == BOX
+    assert (entry.detected_class, entry.detected_box) == (None, None)
     # Classes that lie in each other are none.
     assert one([(0, BOX), (1, [110, 110, 200, 200])], [(0, BOX, 0.9), (1, [110, 110, 200, 200], 0.9)]) == []
 

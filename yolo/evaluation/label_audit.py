@@ -55,13 +55,17 @@ class LabelFinding:
     """Position of the label that a duplicate repeats."""
     label_class: int | None
     detected_class: int | None
+    """None where no detection says otherwise: of spurious labels and duplicates."""
     score: float | None
-    """Of the detection; None where there is none."""
+    """Of the detection, for a duplicate that of the other label; None where there is none."""
     iou: float | None
     """Of label and detection, of both labels for duplicates; the largest with any label for a missing one."""
     box: Floats
     """Of the label; of the detection where the label is missing."""
     detected_box: Floats | None
+    other_class: int | None = None
+    """Of the label that a duplicate repeats."""
+    other_box: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,10 +241,12 @@ def _duplicates(scene: _Scene) -> Iterator[LabelFinding]:
             int(scene.rows[less]),
             int(scene.rows[more]),
             int(scene.classes[less]),
-            int(scene.classes[more]),
+            None,
             float(scene.support[more]) or None,
             iou,
             scene.boxes[less],
+            None,
+            int(scene.classes[more]),
             scene.boxes[more],
         )
 
