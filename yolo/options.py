@@ -36,7 +36,7 @@ class Parser(SentenceErrors, ArgumentParser):
 
 def make_parser(command: str, description: str) -> Parser:
     """An empty parser of `yolo COMMAND`."""
-    return Parser(prog=f"yolo {command}", description=description, default_env=False)
+    return Parser(prog=f"yolo {command}", description=description, default_env=False, allow_abbrev=False)
 
 
 def add_options(

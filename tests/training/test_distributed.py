@@ -22,7 +22,7 @@ from torch import nn
 from tests.conftest import TINY_FIT, Done, assert_user_error, launch_yolo, run_yolo
 from tests.tiny_dataset import write_dataset
 from tests.training.witness import SmallNetwork, fingerprint
-from yolo.commands.validate import ValidateOptions, validate
+from yolo.commands.measurement import MeasureOptions, measure
 from yolo.data.options import DataOptions
 from yolo.data.sampler import EpochSampler
 from yolo.errors import UserError
@@ -102,13 +102,13 @@ def test_processes_agree_on_metrics_and_decisions(pair: Pair) -> None:
 def test_one_process_measures_the_same(pair: Pair) -> None:
     by_two = pair.seen[0]["numbers"][-1]
     assert sum(value > 0 for value in by_two.values()) >= 6, by_two
-    options = ValidateOptions(pair.folder / "checkpoints" / "last.ckpt", device="cpu")
+    options = MeasureOptions(pair.folder / "checkpoints" / "last.ckpt", device="cpu")
     _, card = load_model(options.checkpoint)
     evaluated = []
-    measure = YOLOModule.on_validation_epoch_end
+    ended = YOLOModule.on_validation_epoch_end
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(YOLOModule, "on_validation_epoch_end", lambda m: (measure(m), evaluated.append(m.metrics)))
-        validate(options, DataOptions(**card.config["data"]))
+        patch.setattr(YOLOModule, "on_validation_epoch_end", lambda m: (ended(m), evaluated.append(m.metrics)))
+        measure(options, DataOptions(**card.config["data"]))
     (metrics,) = evaluated
     assert len(metrics.evaluation.ground_truth.images) == 9
     assert metrics.evaluation.summary == pytest.approx(by_two, rel=1e-3, abs=1e-9)  # few true positives: small numbers
