@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from yolo.boxes.arrays import overlap
 from yolo.data.annotations import AnnotatedImage
 from yolo.evaluation.coco import CocoEvaluation
 from yolo.evaluation.evaluator import Metrics, ground_truth
-from yolo.evaluation.label_audit import KINDS, Kind, LabelFinding, audit, box_iou
+from yolo.evaluation.label_audit import KINDS, Kind, LabelFinding, audit
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +101,7 @@ def is_hit(finding: LabelFinding, planted: Planted) -> bool:
     """Whether a finding is this error: its kind, in its image, on its box."""
     same = finding.kind == planted.kind and finding.image == planted.image
     # Of a duplicate either label may be the one too many; a missing label is where the detector says.
-    return same and bool(box_iou(finding.box[None], planted.box[None])[0, 0] > 0.5)
+    return same and bool(overlap(finding.box, planted.box) > 0.5)
 
 
 @dataclass(frozen=True)

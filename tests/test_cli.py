@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import importlib
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +73,19 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_unknown_command() -> None:
     assert_user_error(run_yolo("trian"), "unknown command 'trian'", "fit, validate, predict, info")
+
+
+def test_letters_that_the_terminal_does_not_have_end_nothing(tmp_path: Path) -> None:
+    truth = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9]}
+    image = {"id": 1, "file_name": "a.jpg", "height": 9, "width": 9}
+    content = {"images": [image], "annotations": [truth], "categories": [{"id": 1, "name": "é"}]}
+    (tmp_path / "é.json").write_text(json.dumps(content))
+    (tmp_path / "found.json").write_text("[]")
+    arguments = ["evaluate", "--gt", "é.json", "--detections", "found.json", "--no-plots", "--no-report", "-o", "ü"]
+    done = subprocess.run(
+        [sys.executable, "-m", "yolo", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(__file__).parents[1])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "on \\xe9.json" in done.stdout
+    assert "results in \\xfc" in done.stdout

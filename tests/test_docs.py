@@ -76,9 +76,6 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
     run_yolo("cache-create", "--data.root=path/to/dataset", "--data.format=yolo", "--output-dir=caches",
              "--cache-format=raw", cwd=folder)  # fmt: skip
     run_yolo("cache-export", "--cache-dir=caches/.yolo_cache_640x640_f1.0", "--output=cache.tar.zst", cwd=folder)
-    found = [{"image_id": 1, "category_id": 3, "bbox": [16, 12, 30, 24], "score": 0.5}]
-    for name in ("detections.json", "others.json"):
-        (folder / name).write_text(json.dumps(found))
     for name in ("folder", "image_or_folder"):
         shutil.copytree(folder / "path/to/dataset/images/val", folder / name)
     shutil.copy(folder / "folder" / "0.jpg", folder / "image.jpg")
@@ -102,7 +99,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
     done = run_yolo("validate", "-c", "best.ckpt", "--workers=0", "-o", "measured", cwd=folder)
     assert done.returncode == 0, done.stderr
     shutil.copy(folder / "measured/ground_truth.json", folder / "annotations.json")
-    shutil.copy(folder / "measured/predictions.json", folder / "detections.json")
+    for name in ("detections.json", "others.json"):
+        shutil.copy(folder / "measured/predictions.json", folder / name)
     return folder
 
 

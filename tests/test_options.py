@@ -34,7 +34,10 @@ def test_positional() -> None:
     assert parse_options(Example, "example", ["a"], positional=["source"]) == Example(Path("a"))
 
 
-@pytest.mark.parametrize("arguments", [[], ["--source", "a", "--max-det", "many"], ["--source", "a", "--what"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--source", "a", "--max-det", "many"], ["--source", "a", "--what"], ["--source", "a", "--max", "3"]],
+)
 def test_errors_are_one_sentence(arguments: list[str]) -> None:
     with pytest.raises(UserError) as error:
         parse_options(Example, "example", arguments)

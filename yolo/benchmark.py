@@ -66,12 +66,12 @@ def benchmark_detector(
     warmup: int,
     runs: int,
 ) -> Benchmark:
-    """Measure a network on real images.
+    """Measure a deployed network in eval mode, on its device, with real images.
 
     Args:
-        model: deployed network in eval mode, on its device.
+        model: the network.
         images: uint8 [H, W, 3] RGB of any sizes, taken in turn.
-        image_size: (height, width) of the network's input.
+        image_size: (height, width) of its input.
         letterbox: placement of images in it.
         options: thresholds.
         batches: numbers of images per batch to measure.
@@ -85,10 +85,7 @@ def benchmark_detector(
     memory = PeakMemory()
     figures = []
     for batch in batches:
-        inputs = [
-            [images[(start + offset) % len(images)] for offset in range(batch)]
-            for start in range(0, max(len(images), batch), batch)
-        ]
+        inputs = _batches(images, batch)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         seconds = measure_stages(stages, inputs, warmup=warmup, runs=runs, synchronize=_synchronize(device))
@@ -107,6 +104,12 @@ def benchmark_detector(
         weights=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
         batches=tuple(figures),
     )
+
+
+def _batches(images: Sequence[Image], size: int) -> list[list[Image]]:
+    """Every image at least once, in turn, from the start again where the last batch lacks some."""
+    starts = range(0, max(len(images), size), size)
+    return [[images[(start + offset) % len(images)] for offset in range(size)] for start in starts]
 
 
 def network_stages(

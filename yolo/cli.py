@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command. Exits with 2 and one sentence when the input is at fault."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what the terminal cannot show must not end the program
+        sys.stdout.reconfigure(errors="backslashreplace")
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
         print(_help())

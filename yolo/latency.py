@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,6 @@ class Latency:
         p50, p95, p99 = np.percentile(seconds * 1000, [50, 95, 99]).tolist()
         mean = float(seconds.mean())
         return cls(mean * 1000, float(seconds.std() * 1000), p50, p95, p99, batch / mean)
-
-    def as_dict(self) -> dict[str, float]:
-        """By name."""
-        return asdict(self)
 
 
 def measure_stages(

@@ -55,7 +55,7 @@ def _in_words(name: str) -> str:
 
 def make_parser(command: str, description: str) -> Parser:
     """An empty parser of `yolo COMMAND`."""
-    return Parser(prog=f"yolo {command}", description=description, default_env=False)
+    return Parser(prog=f"yolo {command}", description=description, default_env=False, allow_abbrev=False)
 
 
 def add_options(

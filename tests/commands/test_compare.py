@@ -52,7 +52,11 @@ def test_compares(trained: Path, other: Path, tmp_path: Path) -> None:
     assert written["verdict"] in done.stdout
     assert "90% interval" in done.stdout
     assert (written["images"], written["samples"], written["seed"], written["confidence"]) == (9, 200, 3, 0.9)
-    assert written["checkpoints"] == {"a": str(trained), "b": str(other)}
+    assert {name: own["checkpoint"] for name, own in written["checkpoints"].items()} == {
+        "a": str(trained),
+        "b": str(other),
+    }
+    assert written["checkpoints"]["a"]["tile"] is None
     assert "note: intervals from 9 images are too narrow" in done.stdout
     entry = written["metrics"][0]
     measured = {
@@ -71,6 +75,11 @@ def test_settings_of_a_hold_for_both(trained: Path, tmp_path: Path) -> None:
     assert "no difference shown at 95%: B - A is +0.000 AP [+0.000, +0.000]" in done.stdout
     given = run_yolo("compare", trained, b, "--samples=100", "--iou=0.4", "--data.shapes_val=5")
     assert "5 images" in given.stdout
+    assert "tile" not in given.stdout
+    file = tmp_path / "tiled.json"
+    tiled = run_yolo("compare", trained, b, "--samples=100", "--tile=64", "--overlap=0.1", "--json", file)
+    assert "tile 64, overlap 0.1" in tiled.stdout
+    assert json.loads(file.read_text())["checkpoints"]["b"]["tile"] == {"size": 64, "overlap": 0.1}
     assert "iou 0.4" in given.stdout
 
 
@@ -101,6 +110,10 @@ def test_other_classes_are_refused(trained: Path, tmp_path: Path) -> None:
         (["{best}", "{best}", "--samples=5"], ["--samples is 5", "between 100 and 100000"]),
         (["{best}", "{best}", "--confidence=95"], ["--confidence is 95"]),
         (["{best}", "{best}", "--json=no/such/file.json"], ["--json is no/such/file.json", "no folder no/such"]),
+        (["{best}", "{best}", "--json=."], ["--json is ., which is a folder"]),
+        (["{best}", "{best}", "--json={best}"], ["--json would have", "best.ckpt overwritten"]),
+        (["{best}", "{best}", "--overlap=0.3"], ["--overlap is 0.3, but without --tile"]),
+        (["{best}", "{best}", "--g=file.json"], ["--g=file.json"]),
         (["{best}", "{best}", "--device=warp"], ["--device is 'warp'"]),
         (["{best}", "{best}", "--data.root=/no/such", "--data.format=coco"], ["/no/such"]),
     ],
@@ -131,4 +144,6 @@ def test_options_without_meaning_for_files() -> None:
     assert_user_error(done, "--iou means nothing with --gt")
     done = run_yolo("compare", "--gt=gt.json", "a.json", "b.json", "--data.root=x")
     assert_user_error(done, "--data.root means nothing with --gt")
+    for name in ("conf", "max-det", "tile", "network"):
+        assert_user_error(run_yolo("compare", "--gt=gt.json", "a.json", "b.json", f"--{name}=1"), f"--{name} means")
     assert_user_error(run_yolo("compare", "--gt=no.json", "a.json", "b.json"), "no.json")

@@ -57,6 +57,20 @@ def test_wrong_input(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["found.json", "gt.json"]
 
 
+def test_its_own_files_are_not_overwritten(tmp_path: Path) -> None:
+    truth, found = write(tmp_path, GT, "metrics.json"), write(tmp_path, [FOUND], "predictions.json")
+    before = truth.read_bytes()
+    arguments = ["evaluate", "--gt", truth, "--detections", found, "--no-plots", "--no-report"]
+    assert_user_error(run_yolo(*arguments, "-o", tmp_path), "metrics.json overwritten, which is an input")
+    assert truth.read_bytes() == before
+    assert run_yolo(*arguments, "--no-json", "-o", tmp_path).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "predictions.json"]
+
+
+def test_help_promises_no_images() -> None:
+    assert "images with" not in " ".join(run_yolo("evaluate", "--help").stdout.split())
+
+
 def test_needs_no_torch(tmp_path: Path) -> None:
     truth, found = write(tmp_path, GT, "gt.json"), write(tmp_path, [FOUND], "found.json")
     code = (

@@ -3,11 +3,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import Run
-from yolo.commands.measuring import parse_measuring, require_folder
-from yolo.errors import UserError
+from yolo.commands.measuring import parse_measuring
 
 
 @dataclass(frozen=True)
@@ -27,10 +24,3 @@ def test_data_come_from_the_checkpoint_unless_given(tiny_run: Run) -> None:
     assert (data.format, data.shapes_val) == ("shapes", 9)
     _, data, _ = parse_measuring("some", Options, [best, "--data.shapes_val=5"], "model", positional=["model"])
     assert (data.shapes_val, data.shapes_train) == (5, 24)
-
-
-def test_folder_of_a_file(tmp_path: Path) -> None:
-    require_folder(None, "--json")
-    require_folder(tmp_path / "a.json", "--json")
-    with pytest.raises(UserError, match="but there is no folder"):
-        require_folder(tmp_path / "no" / "a.json", "--json")

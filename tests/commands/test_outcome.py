@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 
 from tests.evaluation.test_evaluator import RECORDS, perfect
+from yolo.benchmark import BatchFigures, Benchmark
 from yolo.commands.outcome import (
+    RESULTS,
     Outcome,
     OutcomeOptions,
     conclude,
     require_output,
-    versions,
     write_outcome,
     write_page,
 )
 from yolo.errors import UserError
 from yolo.evaluation.dashboard import DashboardContext
 from yolo.evaluation.evaluator import Evaluator, Metrics
+from yolo.latency import Latency
 
 
 @pytest.fixture
@@ -49,9 +51,19 @@ def test_what_is_asked_for(metrics: Metrics, tmp_path: Path) -> None:
     written = write_outcome(outcome(metrics), nothing(folder, save_plots=True))
     assert {"PR_curve.png", "confusion_matrix.png", "labels.png", "worst_images.jpg"} <= {p.name for p in written}
     assert write_outcome(outcome(metrics), nothing(folder, save_report=True)) == [folder / "report.html"]
-    assert sorted({p.name for p in folder.iterdir()}) == sorted(
-        p.name for p in write_outcome(outcome(metrics), OutcomeOptions(folder))
-    )
+    written = write_outcome(outcome(metrics), OutcomeOptions(folder))
+    assert sorted(written) == sorted(folder.iterdir())
+    assert sorted(path.name for path in written) == sorted(RESULTS)
+
+
+def test_nothing_of_an_earlier_evaluation_stays(metrics: Metrics, tmp_path: Path) -> None:
+    write_outcome(outcome(metrics), OutcomeOptions(tmp_path))
+    (tmp_path / "notes.txt").write_text("of the user")
+    assert write_outcome(outcome(metrics), nothing(tmp_path)) == []
+    assert len(list(tmp_path.iterdir())) == len(RESULTS) + 1
+    written = write_outcome(outcome(metrics, pixels=None), OutcomeOptions(tmp_path))
+    assert sorted(tmp_path.iterdir()) == sorted([*written, tmp_path / "notes.txt"])
+    assert not (tmp_path / "worst_images.jpg").exists()
 
 
 def test_of_confidential_images_there_are_numbers_only(metrics: Metrics, tmp_path: Path) -> None:
@@ -91,10 +103,16 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     place = tmp_path / "results"
     place.write_text("")
     with pytest.raises(UserError, match=r"--output is .*results, which is a file"):
-        require_output(OutcomeOptions(place))
-    require_output(nothing(place))
-    require_output(OutcomeOptions(tmp_path / "new"))
+        require_output(OutcomeOptions(place), [])
+    require_output(nothing(place), [])
+    require_output(OutcomeOptions(tmp_path / "new"), [])
+    with pytest.raises(UserError, match=r"report.html overwritten"):
+        require_output(nothing(tmp_path, save_json=True), [tmp_path / "report.html"])
 
 
-def test_versions() -> None:
-    assert set(versions(["numpy"])) == {"python", "yolo", "numpy"}
+def test_the_benchmark_is_in_the_report(metrics: Metrics, tmp_path: Path) -> None:
+    latency = {"total": Latency(mean=12.345, std=1, p50=12, p95=14, p99=15, throughput=324.03)}
+    figures = Benchmark("cpu", False, 1, (64, 64), 0.25, 0, 2, 10, 40, (BatchFigures(4, latency, 5_000_000),))
+    page = write_page(outcome(metrics, benchmark=figures), tmp_path / "report.html").read_text()
+    assert "benchmark at batch 4" in page
+    assert "12.35 ms (p95 14.00), 324.0 images/s, memory 5.0 MB" in page

@@ -25,5 +25,17 @@ def test_not_into_the_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         refuse_dataset_folder(output, options)
 
 
+def test_not_among_the_labels(tmp_path: Path) -> None:
+    root, other = tmp_path / "data", tmp_path / "other"
+    write_dataset(root)
+    options = DataOptions(
+        format="yolo", root=str(root), train_images=str(other / "images/some"), val_labels=str(other / "texts")
+    )
+    for output in (other / "labels/some", other / "texts", other / "texts/new"):
+        with pytest.raises(UserError, match="--json lies in the dataset folder"):
+            refuse_dataset_folder(output, options, "--json")
+    refuse_dataset_folder(other / "labels", options)
+
+
 def test_drawn_images_have_no_folder(tmp_path: Path) -> None:
     refuse_dataset_folder(tmp_path, DataOptions(format="shapes", root=str(tmp_path)))

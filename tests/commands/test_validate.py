@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.conftest import TINY_FIT, Run, assert_user_error, run_yolo
+from tests.tiny_dataset import write_dataset
 from yolo.commands.validate import parse
+from yolo.models.checkpoint import CARD_KEY
 
 
 def printed(output: str) -> dict[str, float]:
@@ -45,6 +48,15 @@ def test_another_dataset_forgets_the_paths_of_the_first(tiny_run: Run, tmp_path:
     assert (data.root, data.format, data.val_images) == ("elsewhere", "yolo", None)
 
 
+def test_a_data_section_from_a_file_is_another_dataset(tiny_run: Run, tmp_path: Path) -> None:
+    contents = torch.load(tiny_run.best, weights_only=True)
+    contents[CARD_KEY]["config"]["data"].update(val_images="images/test", data_fraction=0.5, letterbox="center")
+    torch.save(contents, tmp_path / "first.ckpt")
+    (tmp_path / "data.yaml").write_text("root: elsewhere\nformat: yolo\n")
+    _, data, _ = parse(["-c", str(tmp_path / "first.ckpt"), "--data", str(tmp_path / "data.yaml")])
+    assert (data.root, data.val_images, data.data_fraction) == ("elsewhere", None, 1.0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
@@ -80,18 +92,37 @@ def test_every_option_is_taken(tiny_run: Run, tmp_path: Path) -> None:
         "validate", "--checkpoint", tiny_run.best, "--conf", "0.25", "--iou", "0.5", "--max-det", "20", "--conf-prod",
         "0.5", "--size", "96", "64", "--device", "cpu", "--precision", "32-true", "--batch-size", "2", "--workers", "0",
         "--output", tmp_path / "out", "--no-plots", "--save-json", "--tile", "64", "--overlap", "0.1",
-        "--benchmark", "--benchmark-warmup", "0", "--benchmark-runs", "2",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "the embedded dataset (shapes)" in done.stdout
-    assert "Benchmark on cpu" in done.stdout
     document = json.loads((tmp_path / "out" / "metrics.json").read_text())
     settings = document["settings"]
     assert (settings["confidence"], settings["iou"], settings["max_detections"]) == (0.25, 0.5, 20)
     assert (settings["batch_size"], settings["image_size"]) == (2, [96, 64])
     assert settings["tile"] == {"size": 64, "overlap": 0.1}
     assert document["confidence"] == 0.5
+
+
+def test_benchmark(tiny_run: Run, tmp_path: Path) -> None:
+    done = run_yolo("validate", "-c", tiny_run.best, "--device=cpu", "--batch-size=2", "--workers=0", "-o", tmp_path,
+                    "--no-plots", "--benchmark", "--benchmark-warmup", "0", "--benchmark-runs", "2")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Benchmark on cpu" in done.stdout
+    document = json.loads((tmp_path / "metrics.json").read_text())
     assert [entry["batch"] for entry in document["benchmark"]["batches"]] == [1, 2]
+    assert "benchmark at batch 2" in (tmp_path / "report.html").read_text()
+
+
+def test_results_go_neither_into_the_dataset_nor_over_the_checkpoint(tiny_run: Run, tmp_path: Path) -> None:
+    write_dataset(tmp_path / "set")
+    data = ["--data.format=coco", f"--data.root={tmp_path / 'set'}", "--data.val_images=images/val"]
+    for output in (tmp_path / "set", tmp_path / "set/images/val", tmp_path / "set/new"):
+        done = run_yolo("validate", "-c", tiny_run.best, *data, "-o", output)
+        assert_user_error(done, "--output lies in the dataset folder")
+    (tmp_path / "report.html").write_bytes(tiny_run.best.read_bytes())
+    done = run_yolo("validate", "-c", tmp_path / "report.html", "-o", tmp_path)
+    assert_user_error(done, "report.html overwritten")
+    assert_user_error(run_yolo("validate", "-c", tiny_run.best, "-o", tiny_run.best / "x"), "--output is", "is a file")
 
 
 def test_letters_and_defaults() -> None:
@@ -129,6 +160,11 @@ def test_config_of_the_run(tiny_run: Run, tmp_path: Path) -> None:
         (["--data.letterbox=corner"], ["letterbox is 'corner'", "'center'"]),
         (["--size", "64", "64", "64"], ["--size has 3 numbers"]),
         (["--tile", "64", "--overlap", "1"], ["overlap is 1"]),
+        (["--tile", "64", "--overlap", "7"], ["overlap is 7"]),
+        (["--overlap", "0.3"], ["--overlap is 0.3, but without --tile"]),
+        (["--benchmark", "--tile", "64"], ["--benchmark measures", "--tile is 64"]),
+        (["--conf", "0.5"], ["--conf is 0.5", "--conf-prod, 0.25"]),
+        (["--max-d", "3"], ["--max-d"]),
         (["--benchmark", "--devices", "2"], ["--benchmark measures one device", "--devices is 2"]),
         (["--benchmark-runs", "0"], ["--benchmark-runs is 0", "at least 1"]),
         (["--batch-size", "0"], ["batch_size is 0"]),

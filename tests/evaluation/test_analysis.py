@@ -14,19 +14,19 @@ from yolo.evaluation.coco import CocoEvaluation
 BOX, OTHER, THIRD = [0, 0, 50, 50], [100, 100, 160, 160], [200, 200, 300, 260]
 
 
-def scattered(seed: int) -> CocoEvaluation:
+def scattered(seed: int, found: int = 120) -> CocoEvaluation:
     """Noisy detections of five images with crowds, doubles, wrong classes and misses; no two scores are equal."""
     rng = np.random.default_rng(seed)
     corner = rng.uniform(0, 400, (40, 2))
     boxes = np.concatenate([corner, corner + rng.uniform(10, 90, (40, 2))], axis=1)
     images, classes, crowd = rng.integers(1, 6, 40), rng.integers(0, 3, 40), rng.random(40) < 0.15
-    source = rng.integers(0, 40, 120)
-    noisy = boxes[source] + rng.normal(0, 6, (120, 4))
+    source = rng.integers(0, 40, found)
+    noisy = boxes[source] + rng.normal(0, 6, (found, 4))
     noisy[:, 2:] = np.maximum(noisy[:, 2:], noisy[:, :2] + 2)
-    found_classes = np.where(rng.random(120) < 0.7, classes[source], rng.integers(0, 4, 120))
+    found_classes = np.where(rng.random(found) < 0.7, classes[source], rng.integers(0, 4, found))
     truth = ground_truth(range(1, 6), images, classes, boxes, crowd)
     return CocoEvaluation(
-        truth, detections(images[source], found_classes, noisy, rng.permutation(120) / 120), [3, 5, 8, 9]
+        truth, detections(images[source], found_classes, noisy, rng.permutation(found) / found), [3, 5, 8, 9]
     )
 
 
@@ -69,6 +69,13 @@ def check_against_reference(evaluation: CocoEvaluation, found: Analysis, confide
 def test_plain_loops_give_the_same_numbers(seed: int, confidence: float) -> None:
     evaluation = scattered(seed)
     check_against_reference(evaluation, analyse(evaluation, ["a", "b", "c", "d"], confidence), confidence)
+
+
+def test_several_hundred_detections_in_an_image() -> None:
+    evaluation = scattered(0, found=1300)
+    found = analyse(evaluation, ["a", "b", "c", "d"], 0.0)
+    check_against_reference(evaluation, found, 0.0)
+    assert found.confusion[:, :-1].sum() == found.errors.true_positives + found.errors.false_positives > 5 * 150
 
 
 @pytest.mark.slow

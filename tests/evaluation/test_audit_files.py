@@ -24,7 +24,7 @@ RECORD = AnnotatedImage(
 )
 MOVED = LabelFinding("misplaced", 0.9, 0, 0, None, 0, 0, 0.9, 0.2, BOX, SEEN)
 MISSING = LabelFinding("missing", 0.7, 0, None, None, None, 1, 0.7, 0.0, SEEN, SEEN)
-DUPLICATE = LabelFinding("duplicate", 0.6, 0, 0, 1, 0, 1, None, 0.9, BOX, SEEN)
+DUPLICATE = LabelFinding("duplicate", 0.6, 0, 0, 1, 0, None, None, 0.9, BOX, None, 1, SEEN)
 NAMES = ("cat", "dog")
 
 
@@ -64,10 +64,16 @@ def test_csv(tmp_path: Path) -> None:
         header, *rows = csv.reader(file)
     assert tuple(header) == COLUMNS
     box, seen = ["40.00", "40.00", "60.00", "60.00"], ["100.00", "40.00", "120.00", "60.00"]
-    moved = ["1", "misplaced", "0.9000", "a.jpg", "a.txt", "7", "", "cat", "cat", "0.9000", "0.2000", *box, *seen]
-    missing = ["2", "missing", "0.7000", "a.jpg", "", "", "", "", "dog", "0.7000", "0.0000", *[""] * 4, *seen]
-    twice = ["3", "duplicate", "0.6000", "a.jpg", "a.txt", "7", "8", "cat", "dog", "", "0.9000", *box, *seen]
-    assert rows == [moved, missing, twice]
+    words = COLUMNS.index("x1")
+    expected = [
+        ["1", "misplaced", "0.9000", "a.jpg", "a.txt", "7", "", "cat", "cat", "0.9000", "0.2000"],
+        ["2", "missing", "0.7000", "a.jpg", "", "", "", "", "dog", "0.7000", "0.0000"],
+        ["3", "duplicate", "0.6000", "a.jpg", "a.txt", "7", "8", "cat", "", "", "0.9000"],
+    ]
+    assert [row[:words] for row in rows] == expected
+    blank = [""] * 4
+    boxes = [[*box, *seen, "", *blank], [*blank, *seen, "", *blank], [*box, *blank, "dog", *seen]]
+    assert [row[words:] for row in rows] == boxes
 
 
 def test_a_sheet_per_kind_with_the_surest(tmp_path: Path) -> None:

@@ -222,3 +222,20 @@ def test_detection_of_unknown_image_is_refused() -> None:
     truth = ground_truth([1], [1], [0], [[0, 0, 50, 50]])
     with pytest.raises(ValueError, match="image id 9"):
         CocoEvaluation(truth, detections([9], [0], [[0, 0, 5, 5]], [0.5]), [1])
+
+
+def test_confusion_counts_all_that_counts_however_many_are_in_an_image() -> None:
+    rows = np.arange(150)
+    boxes = np.stack([rows * 4, rows * 0, rows * 4 + 4, rows * 0 + 20], 1)
+    evaluation = CocoEvaluation(
+        ground_truth([1], rows * 0 + 1, rows // 50, boxes),
+        detections(rows * 0 + 1, rows // 50, boxes, np.linspace(1, 0.5, 150)), [1, 2, 3],
+    )  # fmt: skip
+    assert evaluation.confusion(0.5).tolist() == np.diag([50, 50, 50, 0]).tolist()
+
+
+def test_of_one_score_the_first_class_chooses_first() -> None:
+    for classes in ([0, 1], [1, 0]):
+        truth, box = ground_truth([1], [1], [1], [[0, 0, 9, 9]]), [0, 0, 9, 9]
+        evaluation = CocoEvaluation(truth, detections([1, 1], classes, [box, box], [0.5, 0.5]), [3, 8])
+        assert evaluation.confusion(0.5).tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0]]

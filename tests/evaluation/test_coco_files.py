@@ -84,6 +84,12 @@ def test_known_answers(test_data: Path) -> None:
         ([FOUND | {"score": "0.5"}], r"detection 1 has score '0.5', expected a number"),
         ([FOUND | {"bbox": [1, 2, float("nan"), 4]}], r"detection 1 has bbox \[1, 2, nan, 4\], expected four numbers"),
         ([FOUND, FOUND | {"bbox": [1, 2, 3]}], r"detection 2 has bbox \[1, 2, 3\], expected four numbers"),
+        ([FOUND | {"score": 10**400}], r"detection 1 has score 1000+\.\.\., expected a number"),
+        ([FOUND | {"image_id": 2**70}], r"image_id 1180591620717411303424, which the annotations do not list"),
+        ([FOUND | {"bbox": [0, 0, 1e308, 1e308]}], r"bbox \[0, 0, 1e\+308, 1e\+308\], expected four numbers"),
+        ([FOUND | {"bbox": [0, 0, 10**400, 1]}], r"bbox \[0, 0, 1000+\.\.\., expected four numbers"),
+        ("[" * 100_000, r"file.json: broken JSON, nested too deeply"),
+        (f"[{'9' * 5000}]", r"file.json: broken JSON, a number has thousands of digits"),
         ([FOUND | {"bbox": [1, 2, -3, 4]}], r"bbox \[1, 2, -3, 4\], expected four numbers"),
         ([FOUND | {"bbox": [1, 2, "3", 4]}], r"bbox \[1, 2, '3', 4\], expected four numbers"),
         ([{k: v for k, v in FOUND.items() if k != "bbox"}], r"detection 1 has no 'bbox'$"),
@@ -113,6 +119,33 @@ def test_wrong_annotations(change: dict[str, Any], message: str, tmp_path: Path)
     first, second, third = GT["annotations"]
     with pytest.raises(UserError, match=message):
         read_annotations(write(tmp_path, GT | {"annotations": [first, second | change, third]}))
+
+
+def test_scores_that_are_no_shares(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    annotations = read_annotations(write(tmp_path, GT, "gt.json"))
+    read_detections(write(tmp_path, [FOUND | {"score": score} for score in (0, 1)]), annotations)
+    assert not caplog.messages
+    found = read_detections(write(tmp_path, [FOUND, FOUND | {"score": 95}, FOUND | {"score": -1}]), annotations)
+    assert found.scores.tolist() == [0.5, 95, -1]
+    assert "detection 2 has score 95, expected scores from 0 to 1, 2 are not" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, f"[{'9' * 5000}]"])
+def test_json_that_harms(content: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"file.json: broken JSON"):
+        read_annotations(write(tmp_path, content))
+
+
+def test_the_largest_ids_and_images(tmp_path: Path) -> None:
+    last = 2**53
+    content = GT | {"images": [{"id": last, "file_name": "a.jpg", "height": 2**31 - 1, "width": 10}]}
+    truth = [{"id": last, "image_id": last, "category_id": last, "bbox": [1, 2, 3, 4]}]
+    annotations = read_annotations(
+        write(tmp_path, content | {"annotations": truth, "categories": [{"id": last, "name": "x"}]})
+    )
+    found = read_detections(write(tmp_path, [FOUND | {"image_id": last, "category_id": last}]), annotations)
+    summary = CocoEvaluation(annotations.ground_truth, found, annotations.category_ids).summary
+    assert summary["AP"] == pytest.approx(1)
 
 
 def test_missing_files(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from tests.evaluation.test_coco import detections, ground_truth
 from yolo.data.annotations import AnnotatedImage
 from yolo.evaluation.coco import CocoEvaluation
 from yolo.evaluation.evaluator import ground_truth as truth_of
-from yolo.evaluation.label_audit import KINDS, audit, box_iou
+from yolo.evaluation.label_audit import KINDS, audit
 
 BOX = [100, 100, 200, 200]
 
@@ -50,7 +50,10 @@ def test_duplicate_is_the_label_that_the_detector_supports_less() -> None:
     assert (entry.kind, entry.label, entry.other) == ("duplicate", 0, 1)
     assert entry.certainty == pytest.approx(97 / 103)
     (entry,) = one([(0, BOX), (1, BOX)], [(1, BOX, 0.9)])
-    assert (entry.kind, entry.label, entry.other, entry.detected_class) == ("duplicate", 0, 1, 1)
+    assert (entry.kind, entry.label, entry.other, entry.other_class) == ("duplicate", 0, 1, 1)
+    assert entry.other_box is not None
+    assert entry.other_box.tolist() == BOX
+    assert (entry.detected_class, entry.detected_box) == (None, None)
     # Classes that lie in each other are none.
     assert one([(0, BOX), (1, [110, 110, 200, 200])], [(0, BOX, 0.9), (1, [110, 110, 200, 200], 0.9)]) == []
 
@@ -75,12 +78,6 @@ def test_rows_are_those_of_the_image() -> None:
     truth = ground_truth([7, 9], [7, 9, 9], [0, 0, 0], [BOX, BOX, [300, 300, 350, 350]], crowd=[0, 1, 0])
     found = audit(CocoEvaluation(truth, detections([7], [0], [BOX], [0.9]), [1, 2]))
     assert [(entry.kind, entry.image, entry.label) for entry in found] == [("spurious", 1, 1)]
-
-
-def test_box_iou() -> None:
-    a = np.array([[0, 0, 10, 10], [5, 5, 15, 15], [20, 20, 20, 20]], float)
-    expected = [[1, 25 / 175, 0], [25 / 175, 1, 0], [0, 0, 0]]
-    np.testing.assert_allclose(box_iou(a, a), expected)
 
 
 def test_finds_planted_errors() -> None:

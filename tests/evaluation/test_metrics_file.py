@@ -29,7 +29,10 @@ def test_everything_of_an_analysis_as_strict_json(tmp_path: Path) -> None:
     assert document["summary"]["APl"] is None  # COCO's -1
     assert [entry["ap50"] for entry in document["classes"]] == [analysis.classes[0].ap50, None]
     assert document["confusion"] == analysis.confusion.tolist()
-    assert len(document["curves"]["precision"][0]) == 1001
+    curves = document["curves"]
+    assert curves["thresholds"] == [number / 100 for number in range(101)]
+    assert curves["precision"] == [analysis.curves.precision[0, ::10].tolist()]
+    assert curves["f1"] == [analysis.curves.f1[0, ::10].tolist()]
     assert document["calibration"]["scores"].count(None) == 9
     assert document["point"]["confidence"] == 0.25
 

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from tests.conftest import TINY_FIT, Done, assert_user_error, launch_yolo, run_yolo
 from tests.tiny_dataset import write_dataset
 from tests.training.witness import SmallNetwork, fingerprint
-from yolo.commands.validate import ValidateOptions, validate
+from yolo.commands.measurement import MeasureOptions, measure
 from yolo.data.options import DataOptions
 from yolo.data.sampler import EpochSampler
 from yolo.errors import UserError
@@ -102,13 +103,13 @@ def test_processes_agree_on_metrics_and_decisions(pair: Pair) -> None:
 def test_one_process_measures_the_same(pair: Pair) -> None:
     by_two = pair.seen[0]["numbers"][-1]
     assert sum(value > 0 for value in by_two.values()) >= 6, by_two
-    options = ValidateOptions(pair.folder / "checkpoints" / "last.ckpt", device="cpu")
+    options = MeasureOptions(pair.folder / "checkpoints" / "last.ckpt", device="cpu")
     _, card = load_model(options.checkpoint)
     evaluated = []
-    measure = YOLOModule.on_validation_epoch_end
+    ended = YOLOModule.on_validation_epoch_end
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(YOLOModule, "on_validation_epoch_end", lambda m: (measure(m), evaluated.append(m.metrics)))
-        validate(options, DataOptions(**card.config["data"]))
+        patch.setattr(YOLOModule, "on_validation_epoch_end", lambda m: (ended(m), evaluated.append(m.metrics)))
+        measure(options, DataOptions(**card.config["data"]))
     (metrics,) = evaluated
     assert len(metrics.evaluation.ground_truth.images) == 9
     assert metrics.evaluation.summary == pytest.approx(by_two, rel=1e-3, abs=1e-9)  # few true positives: small numbers
@@ -121,7 +122,7 @@ def test_validate_by_two_processes_prints_what_one_prints(pair: Pair) -> None:
     together = launch_yolo(*arguments, "--devices", "2", cwd=pair.folder / "checkpoints")
     assert together.returncode == alone.returncode == 0, together.stderr
     assert together.stdout == alone.stdout
-    assert "mAP50" in together.stdout
+    assert "AP50-95" in together.stdout
 
 
 @pytest.mark.slow
@@ -233,7 +234,8 @@ def test_a_process_alone_shares_with_nobody() -> None:
 
 def trainer_of(*processes: subprocess.Popen) -> SimpleNamespace:
     strategy = SimpleNamespace(launcher=SimpleNamespace(procs=list(processes)))
-    return SimpleNamespace(strategy=strategy, world_size=len(processes) + 1, is_global_zero=True)
+    state = SimpleNamespace(fn=TrainerFn.FITTING)
+    return SimpleNamespace(strategy=strategy, world_size=len(processes) + 1, is_global_zero=True, state=state)
 
 
 MEMORY = MemorySettings(step=[], workers=["--data.num_workers (2)"])
@@ -293,10 +295,16 @@ def test_what_lightning_makes_of_a_signal_has_its_status(given: type[BaseExcepti
         except KeyboardInterrupt:
             sys.exit(1)
 
-    with pytest.raises(SystemExit) as stop, ending_together(trainer_of(), MEMORY):
-        fit()
-    assert stop.value.code == status
-    assert f"stopped by {name} at once" in capsys.readouterr().out
+    trainer = trainer_of()
+    for task, said in (
+        (TrainerFn.FITTING, "at once, without another checkpoint"),
+        (TrainerFn.VALIDATING, "at once"),
+    ):
+        trainer.state.fn = task
+        with pytest.raises(SystemExit) as stop, ending_together(trainer, MEMORY):
+            fit()
+        assert stop.value.code == status
+        assert capsys.readouterr().out.endswith(f"stopped by {name} {said}\n")
 
 
 @pytest.mark.slow

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from yolo.commands.measurement import MeasureOptions, measure
+from yolo.commands.measurement import CheckpointOption, MeasureOptions, NetworkOptions, measure
 from yolo.commands.measuring import parse_measuring
-from yolo.commands.picture_output import NOT_ENCRYPTED, refuse_dataset_folder
+from yolo.commands.output_place import require_place
+from yolo.commands.picture_output import NOT_ENCRYPTED
 from yolo.errors import UserError, require_ranges
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class AuditOptions:
+class AuditOptions(NetworkOptions, CheckpointOption):
     """Find labels that a trained detector doubts, the surest first.
 
     Kinds: wrong-class, missing, duplicate, misplaced, spurious (the detector sees nothing there). Written are a CSV
@@ -30,8 +31,6 @@ class AuditOptions:
     on: audit others, or train without them.
     """
 
-    checkpoint: Path
-    """Checkpoint written by `yolo fit`."""
     split: Literal["train", "val"] = "val"
     """Whose labels."""
     output: Path = Path("audit")
@@ -42,22 +41,9 @@ class AuditOptions:
     """Most pictures of each kind."""
     pictures: bool | None = None
     """Write sheets of pictures. Default: yes, unless the images are encrypted."""
-    iou: float | None = None
-    """Boxes of one class overlapping more than this are duplicate detections; the checkpoint's when left out."""
-    size: tuple[int, ...] | None = None
-    """Side of the square network input in pixels, or height and width; the size of the training when left out."""
-    tile: int | None = None
-    """See large images through square windows of this side in pixels."""
-    overlap: float = 0.2
-    """Part of a window that the next one shows too."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None
-    """Arithmetic of the network."""
-    network: str | None = None
-    """Import path of the checkpoint's network, when that is code of your own."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_ranges(self, {"min_certainty": (0, 1), "top": (0, 1000)}, "--")
 
 
@@ -66,22 +52,15 @@ def main(arguments: Sequence[str]) -> None:
     options, data, loader = parse_measuring(
         "audit-labels", AuditOptions, arguments, "checkpoint", short={"checkpoint": "c", "output": "o"}
     )
-    refuse_dataset_folder(options.output, data)
-    from yolo.evaluation.label_audit import audit
+    from yolo.evaluation.label_audit import KINDS, audit
 
+    names = ["audit.csv", *(f"{kind}.jpg" for kind in KINDS)]
+    require_place(options.output, names, [options.checkpoint], data)
     audited = validated_as(data, options.split)
-    measured = MeasureOptions(
-        checkpoint=options.checkpoint,
-        iou=options.iou,
-        size=options.size,
-        tile=options.tile,
-        overlap=options.overlap,
-        device=options.device,
-        precision=options.precision,
-        network=options.network,
-    )
-    metrics = measure(measured, audited, loader)
+    metrics = measure(MeasureOptions.of(options), audited, loader)
     findings = audit(metrics.evaluation, options.min_certainty)
+    for name in names:  # of an earlier audit
+        (options.output / name).unlink(missing_ok=True)
     written = write(findings, metrics, options, audited, loader)
     counts = Counter(entry.kind for entry in findings)
     listing = ", ".join(f"{count} {kind}" for kind, count in counts.most_common()) or "nothing"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from yolo.commands.measurement import MeasureOptions, measure, stored_data
-from yolo.commands.measuring import parse_measuring, require_folder
+from yolo.commands.measurement import DetectionOptions, MeasureOptions, prepare, stored_data
+from yolo.commands.measuring import parse_measuring
+from yolo.commands.output_place import require_file
 from yolo.errors import UserError, require_ranges
 from yolo.models.checkpoint import CARD_KEY, ModelCard, read_checkpoint
-from yolo.size import size_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,37 +22,26 @@ if TYPE_CHECKING:
     from yolo.evaluation.comparison import Comparison, Difference
 
 SHOWN_CLASSES = 30
-_MEASURING = frozenset(
-    f"--{name}"
-    for name in (
-        "config",
-        "data",
-        "conf",
-        "iou",
-        "max-det",
-        "size",
-        "tile",
-        "overlap",
-        "device",
-        "precision",
-        "network",
-    )
-)
+_MEASURING = {"--config", "--data", *(f"--{item.name.replace('_', '-')}" for item in fields(DetectionOptions))}
 """Options that say how a checkpoint is measured."""
 
 
 @dataclass(frozen=True)
-class CompareOptions:
+class _Compared:
+    a: Path
+    """Checkpoint A, the baseline; with --gt a COCO results file."""
+    b: Path
+    """Checkpoint B; with --gt a COCO results file."""
+
+
+@dataclass(frozen=True)
+class CompareOptions(DetectionOptions, _Compared):
     """Compare two checkpoints, or the detections of any two detectors, on the same images.
 
     Differences B - A with confidence intervals by a paired bootstrap over images. Data, thresholds and precision come
     from A's checkpoint unless they are given, and hold for both; the input size is each one's own.
     """
 
-    a: Path
-    """Checkpoint A, the baseline; with --gt a COCO results file."""
-    b: Path
-    """Checkpoint B; with --gt a COCO results file."""
     gt: Path | None = None
     """COCO annotation file: compare detections in files."""
     samples: int = 1000
@@ -63,26 +52,9 @@ class CompareOptions:
     """Confidence of the intervals."""
     json: Path | None = None
     """File for all numbers as JSON."""
-    conf: float | None = None
-    """Lowest score of a detection that enters the metrics."""
-    iou: float | None = None
-    """Boxes of one class overlapping more than this are duplicates."""
-    max_det: int | None = None
-    """Most detections per image."""
-    size: tuple[int, ...] | None = None
-    """Side of the square network input of both in pixels, or height and width."""
-    tile: int | None = None
-    """See large images through square windows of this side in pixels."""
-    overlap: float = 0.2
-    """Part of a window that the next one shows too."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None
-    """Arithmetic of the networks."""
-    network: str | None = None
-    """Import path of the checkpoints' network, when that is code of your own."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_ranges(self, {"samples": (100, 100_000), "seed": (0, float("inf")), "confidence": (0.5, 0.999)}, "--")
 
 
@@ -91,7 +63,8 @@ def main(arguments: Sequence[str]) -> None:
     given = {item.partition("=")[0] for item in arguments}
     baseline = None if "--gt" in given else "a"
     options, data, loader = parse_measuring("compare", CompareOptions, arguments, baseline, positional=("a", "b"))
-    require_folder(options.json, "--json")
+    inputs = [path for path in (options.a, options.b, options.gt) if path is not None]
+    require_file(options.json, "--json", inputs, data if options.gt is None else None)
     from rich.console import Console
 
     from yolo.whole_file import whole_file
@@ -143,8 +116,11 @@ def compare_checkpoints(
     # Where an image lies in the input is part of what the weights learnt.
     given = any(item.startswith("--data.letterbox") for item in arguments)
     own = {} if given else stored_data(options.b, arguments)
-    of_a = measure(first, data, loader)
-    of_b = measure(second, replace(data, letterbox=own.get("letterbox", data.letterbox)), loader)
+    prepared = (
+        prepare(first, data, loader),
+        prepare(second, replace(data, letterbox=own.get("letterbox", data.letterbox)), loader),
+    )
+    of_a, of_b = (measurement.run() for measurement in prepared)
     result = compare(
         of_a.evaluation,
         of_b.evaluation,
@@ -153,17 +129,7 @@ def compare_checkpoints(
         seed=options.seed,
         confidence=options.confidence,
     )
-    sizes = [list(card.image_size if options.size is None else size_option(options.size)) for card in cards]
-    settings = {
-        "checkpoints": {"a": str(options.a), "b": str(options.b)},
-        "input_sizes": {"a": sizes[0], "b": sizes[1]},
-        "conf": first.conf,
-        "iou": first.iou,
-        "max_det": first.max_det,
-        "precision": first.precision,
-        "data": {"format": data.format, "root": None if data.format == "shapes" else data.root},
-    }
-    return result, settings
+    return result, {"checkpoints": {name: m.settings() for name, m in zip("ab", prepared, strict=True)}}
 
 
 def settings_for_both(options: CompareOptions, baseline: ModelCard) -> MeasureOptions:
@@ -173,17 +139,13 @@ def settings_for_both(options: CompareOptions, baseline: ModelCard) -> MeasureOp
     def given(value: Any, stored: Any) -> Any:
         return stored if value is None else value
 
-    return MeasureOptions(
+    return MeasureOptions.of(
+        options,
         checkpoint=options.a,
         conf=given(options.conf, model["nms_val_conf_threshold"]),
         iou=given(options.iou, model["nms_iou_threshold"]),
         max_det=given(options.max_det, model["nms_max_detections"]),
-        size=options.size,
-        tile=options.tile,
-        overlap=options.overlap,
-        device=options.device,
         precision=given(options.precision, trainer["precision"]),
-        network=options.network,
     )
 
 
@@ -229,13 +191,15 @@ def _introduction(result: Comparison, settings: dict[str, Any]) -> list[str]:
         files = [f"{name.upper()}: {path}" for name, path in settings["detections"].items()]
         return [*files, f"{result.images} images of {settings['ground_truth']}"]
     lines = []
-    for name, path in settings["checkpoints"].items():
-        height, width = settings["input_sizes"][name]
-        lines.append(f"{name.upper()}: {path} at {width} x {height}")
-    where = settings["data"]["root"] or "the embedded dataset"
+    for name, own in settings["checkpoints"].items():
+        height, width = own["image_size"]
+        lines.append(f"{name.upper()}: {own['checkpoint']} at {width} x {height}")
+    both = settings["checkpoints"]["a"]
+    where = both["data"]["root"] or "the embedded dataset"
+    tile = f", tile {both['tile']['size']}, overlap {both['tile']['overlap']:g}" if both["tile"] else ""
     lines.append(
-        f"{result.images} images of {where}, conf {settings['conf']:g}, iou {settings['iou']:g}, "
-        f"max-det {settings['max_det']}, precision {settings['precision']}"
+        f"{result.images} images of {where}, conf {both['confidence']:g}, iou {both['iou']:g}, "
+        f"max-det {both['max_detections']}, precision {both['precision']}{tile}"
     )
     return lines
 

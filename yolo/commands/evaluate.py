@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolo.commands.outcome import Outcome, OutcomeOptions, conclude, require_output, versions
+from yolo.commands.outcome import Outcome, OutcomeOptions, conclude, require_output
 from yolo.errors import require_ranges
 from yolo.options import parse_options
+from yolo.versions import versions
 
 if TYPE_CHECKING:
     from yolo.evaluation.evaluator import Metrics
@@ -34,6 +35,8 @@ class EvaluateOptions(OutcomeOptions, _EvaluatedFiles):
 
     output: Path = Path("evaluation_results")
     """Folder of the results."""
+    save_plots: bool = True
+    """Draw curves, confusion matrix, reliability and label statistics."""
     save_json: bool | None = None
     """Write metrics.json, all numbers."""
 
@@ -44,7 +47,7 @@ class EvaluateOptions(OutcomeOptions, _EvaluatedFiles):
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options = parse_options(EvaluateOptions, "evaluate", arguments, short={"output": "o"})
-    require_output(options)
+    require_output(options, [options.gt, options.detections])
     from yolo.evaluation.dashboard import DashboardContext
 
     outcome = Outcome(

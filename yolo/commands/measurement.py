@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from yolo.commands.outcome import Outcome, versions
+from yolo.commands.outcome import Outcome
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions
 from yolo.errors import UserError
 from yolo.models.checkpoint import CARD_KEY, allow_network, read_checkpoint
 from yolo.size import size_option
+from yolo.versions import versions
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -36,37 +37,35 @@ PACKAGES = ("torch", "lightning", "numpy", "hotcoco")
 
 
 @dataclass(frozen=True)
-class MeasureOptions:
-    """How a checkpoint is measured; what is None comes from the checkpoint."""
+class CheckpointOption:
+    """What is measured."""
 
     checkpoint: Path
     """Checkpoint written by `yolo fit`."""
-    batch_size: int | None = None
-    """Images per batch on each device; metrics do not depend on it."""
-    workers: int | None = None
-    """Processes that read images; metrics do not depend on it."""
-    conf: float | None = None
-    """Lowest score of a detection that enters the metrics."""
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """How a network sees images; what is None comes from the checkpoint."""
+
     iou: float | None = None
     """Boxes of one class overlapping more than this are duplicates."""
-    max_det: int | None = None
-    """Most detections per image."""
-    conf_prod: float | None = None
-    """Confidence at which precision, recall and F1 are reported."""
     size: tuple[int, ...] | None = None
     """Side of the square network input in pixels, or height and width."""
     tile: int | None = None
     """See large images through square windows of this side in pixels, merged by one NMS."""
-    overlap: float = 0.2
-    """Part of a window that the next one shows too."""
+    overlap: float | None = None
+    """Part of a window that the next one shows too. Default: 0.2."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
-    devices: int = 1
-    """Number of devices that share the images out among themselves."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] | None = None
     """Arithmetic of the network."""
     network: str | None = None
     """Import path of the checkpoint's network, when that is code of your own."""
+
+    def __post_init__(self) -> None:
+        if self.overlap is not None and self.tile is None:
+            raise UserError(f"--overlap is {self.overlap:g}, but without --tile there are no windows")
 
     @property
     def tiling(self) -> Tiling | None:
@@ -75,7 +74,37 @@ class MeasureOptions:
             return None
         from yolo.tiling import Tiling
 
-        return Tiling(self.tile, self.overlap)
+        return Tiling(self.tile) if self.overlap is None else Tiling(self.tile, self.overlap)
+
+
+@dataclass(frozen=True)
+class DetectionOptions(NetworkOptions):
+    """Which detections of a network count."""
+
+    conf: float | None = None
+    """Lowest score of a detection that enters the metrics."""
+    max_det: int | None = None
+    """Most detections per image."""
+
+
+@dataclass(frozen=True)
+class MeasureOptions(DetectionOptions, CheckpointOption):
+    """How a checkpoint is measured."""
+
+    conf_prod: float | None = None
+    """Confidence at which precision, recall and F1 are reported."""
+    batch_size: int | None = None
+    """Images per batch on each device; metrics do not depend on it."""
+    workers: int | None = None
+    """Processes that read images; metrics do not depend on it."""
+    devices: int = 1
+    """Number of devices that share the images out among themselves."""
+
+    @classmethod
+    def of(cls, options: NetworkOptions, **given: Any) -> MeasureOptions:
+        """Of another command's options those that it has too, and `given` ones."""
+        shared = {item.name: getattr(options, item.name) for item in fields(cls) if hasattr(options, item.name)}
+        return cls(**{**shared, **given})
 
 
 @dataclass(frozen=True)
@@ -97,6 +126,15 @@ class Measurement:
             self.trainer.validate(self.module, datamodule=self.datamodule, verbose=False)
         assert self.module.metrics is not None
         return self.module.metrics
+
+    def require_operating_point(self) -> None:
+        """UserError when detections that count at the operating point do not enter the metrics."""
+        lowest, operating = self.module.nms.confidence, self.module.options.conf_prod
+        if lowest > operating:
+            raise UserError(
+                f"--conf is {lowest:g}, above the confidence of precision and recall (--conf-prod, {operating:g}), "
+                "which would lack detections"
+            )
 
     def benchmark(self, warmup: int, runs: int) -> Benchmark:
         """Latency and memory of the deployed network on images of the validation split, on one device."""
@@ -143,6 +181,7 @@ class Measurement:
     def settings(self) -> dict[str, Any]:
         """What was measured and how, as plain values; without keys."""
         options, data, nms = self.options, self.datamodule.options, self.module.nms
+        tiling = options.tiling
         return {
             "checkpoint": str(options.checkpoint),
             "confidence": nms.confidence,
@@ -151,7 +190,7 @@ class Measurement:
             "operating_confidence": self.module.options.conf_prod,
             "image_size": list(self.module.image_size),
             "letterbox": data.letterbox,
-            "tile": None if options.tile is None else {"size": options.tile, "overlap": options.overlap},
+            "tile": asdict(tiling) if tiling else None,
             "batch_size": data.batch_size,
             "precision": str(self.trainer.precision),
             "device": str(self.trainer.strategy.root_device),
@@ -226,6 +265,6 @@ def stored_data(
     """The data section of the run that wrote a checkpoint, as far as it means something with these arguments."""
     stored: dict[str, Any] = read_checkpoint(checkpoint)[CARD_KEY]["config"]["data"]
     given = {item.partition("=")[0] for item in arguments}
-    if given & {*config_flags, "--data.root", "--data.format"}:  # another dataset: these mean nothing in it
+    if given & {*config_flags, "--data", "--data.root", "--data.format"}:  # another dataset: these mean nothing in it
         stored = {name: value for name, value in stored.items() if name not in SPLIT_OPTIONS}
     return stored

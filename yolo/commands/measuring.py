@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from yolo.commands.data_config import add_data_options, parse_with_data
 from yolo.commands.measurement import stored_data
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions
-from yolo.errors import UserError
 from yolo.options import Options, add_options, make_parser
 
 
@@ -41,9 +39,3 @@ def parse_measuring(
         stored = stored_data(named[checkpoint], arguments, ["--config"])
     parsed, data, loader, _ = parse_with_data(parser, arguments, stored)
     return options(**parsed), data, loader
-
-
-def require_folder(file: Path | None, flag: str) -> None:
-    """UserError when the folder of a file to be written is not there: known before the work, not after it."""
-    if file is not None and not file.parent.is_dir():
-        raise UserError(f"{flag} is {file}, but there is no folder {file.parent}")

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo import __version__
-from yolo.errors import UserError
+from yolo.commands.output_place import require_place
+from yolo.data.options import DataOptions
 
 if TYPE_CHECKING:
     from yolo.benchmark import Benchmark
     from yolo.evaluation.dashboard import DashboardContext
     from yolo.evaluation.evaluator import Metrics
     from yolo.evaluation.sheet import Pixels
+
+RESULTS = (
+    "metrics.json",
+    "predictions.json",
+    "ground_truth.json",
+    "P_curve.png",
+    "R_curve.png",
+    "F1_curve.png",
+    "PR_curve.png",
+    "confusion_matrix.png",
+    "reliability.png",
+    "labels.png",
+    "worst_images.jpg",
+    "report.html",
+)
+"""All files that an evaluation may leave."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,11 @@ class OutcomeOptions:
     is given."""
     save_report: bool = True
     """Write report.html, all of it on one page for any browser."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything is written."""
+        return self.save_plots or self.save_json is not False or self.save_report
 
 
 @dataclass(frozen=True)
@@ -64,11 +83,10 @@ class Outcome:
         return self.pixels is None and self.without_pictures is None
 
 
-def require_output(options: OutcomeOptions) -> None:
-    """UserError when the results cannot be written: known before the work, not after it."""
-    wanted = options.save_plots or options.save_json is not False or options.save_report
-    if wanted and options.output.exists() and not options.output.is_dir():
-        raise UserError(f"--output is {options.output}, which is a file, expected a folder")
+def require_output(options: OutcomeOptions, inputs: Iterable[Path], data: DataOptions | None = None) -> None:
+    """UserError when the results cannot be written, or would go over what the command reads."""
+    if options.writes:
+        require_place(options.output, RESULTS, inputs, data)
 
 
 def conclude(outcome: Outcome, options: OutcomeOptions) -> None:
@@ -89,8 +107,11 @@ def conclude(outcome: Outcome, options: OutcomeOptions) -> None:
 
 
 def write_outcome(outcome: Outcome, options: OutcomeOptions) -> list[Path]:
-    """Write what the options ask for: the files."""
+    """Write what the options ask for, in place of all that an earlier evaluation left there: the files."""
     written: list[Path] = []
+    if options.writes:
+        for name in RESULTS:
+            (options.output / name).unlink(missing_ok=True)
     if options.save_json is not False:
         written += _write_json(outcome, options.output, coco_files=bool(options.save_json or not outcome.confidential))
     if options.save_plots:
@@ -142,7 +163,7 @@ def write_page(outcome: Outcome, path: Path) -> Path:
         metrics.class_names,
         device=outcome.device,
         seed=outcome.seed,
-        settings=dict(_flat(outcome.settings)),
+        settings={**dict(_flat(outcome.settings)), **_benchmark_facts(outcome.benchmark)},
     )
     write_report(
         path,
@@ -158,6 +179,17 @@ def write_page(outcome: Outcome, path: Path) -> Path:
     return path
 
 
+def _benchmark_facts(figures: Benchmark | None) -> dict[str, str]:
+    """The whole way of a batch, from images to detections."""
+    facts = {}
+    for entry in figures.batches if figures else ():
+        total, memory = entry.latency["total"], f"memory {entry.memory / 1e6:.1f} MB"
+        facts[f"benchmark at batch {entry.batch}"] = (
+            f"{total.mean:.2f} ms (p95 {total.p95:.2f}), {total.throughput:.1f} images/s, {memory}"
+        )
+    return facts
+
+
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Settings in words, without the versions, which a report has anyway."""
     for name, value in settings.items():
@@ -166,8 +198,3 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from () if name == "versions" else _flat(value, f"{words} ")
         else:
             yield words, value
-
-
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Of Python, of this program and of installed packages, none of which is imported."""
-    return {"python": platform.python_version(), "yolo": __version__, **{name: version(name) for name in packages}}

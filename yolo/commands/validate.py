@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser as PlainParser
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from yolo.commands.data_config import add_data_options, parse_with_data
-from yolo.commands.measurement import MeasureOptions, measure, prepare, stored_data
+from yolo.commands.measurement import MeasureOptions, prepare
+from yolo.commands.measuring import parse_measuring
 from yolo.commands.outcome import OutcomeOptions, conclude, require_output
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions
 from yolo.errors import UserError, require_ranges
-from yolo.options import add_options, make_parser
 
 
 @dataclass(frozen=True)
@@ -31,19 +28,23 @@ class ValidateOptions(OutcomeOptions, MeasureOptions):
     """Runs of the benchmark that count."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         whole = float("inf")
         require_ranges(
             self, {"devices": (1, whole), "benchmark_warmup": (0, whole), "benchmark_runs": (1, whole)}, "--"
         )
         if self.benchmark and self.devices > 1:
             raise UserError(f"--benchmark measures one device, --devices is {self.devices}")
+        if self.benchmark and self.tile is not None:
+            raise UserError(f"--benchmark measures the network on whole images, --tile is {self.tile}")
 
 
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     options, data, loader = parse(arguments)
-    require_output(options)
+    require_output(options, [options.checkpoint], data)
     prepared = prepare(options, data, loader)
+    prepared.require_operating_point()
     # First: the memory that validation leaves to be used again would hide what the network takes.
     benchmark = prepared.benchmark(options.benchmark_warmup, options.benchmark_runs) if options.benchmark else None
     metrics = prepared.run()
@@ -56,17 +57,5 @@ def parse(arguments: Sequence[str]) -> tuple[ValidateOptions, DataOptions, Image
 
     What is not given comes from `--config`, then from the checkpoint.
     """
-    parser = make_parser("validate", (ValidateOptions.__doc__ or "").strip())
-    add_options(parser, ValidateOptions, short={"checkpoint": "c", "output": "o"})
-    add_data_options(parser, short=False)
-    early = PlainParser(add_help=False, allow_abbrev=False)
-    early.add_argument("-c", "--checkpoint")
-    known, _ = early.parse_known_args(arguments)
-    stored: dict[str, Any] = stored_data(known.checkpoint, arguments, ["--config"]) if known.checkpoint else {}
-    parsed, data, loader, _ = parse_with_data(parser, arguments, stored)
-    return ValidateOptions(**parsed), data, loader
-
-
-def validate(options: MeasureOptions, data: DataOptions, loader: ImageLoader | None = None) -> dict[str, float]:
-    """Metrics of the checkpoint on the validation split, by name."""
-    return measure(options, data, loader).as_dict()
+    short = {"checkpoint": "c", "output": "o"}
+    return parse_measuring("validate", ValidateOptions, arguments, "checkpoint", short=short)

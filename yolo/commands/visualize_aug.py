@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yolo.commands.data_config import DataModuleArguments, parse_data_command
-from yolo.commands.picture_output import NOT_ENCRYPTED, refuse_dataset_folder
+from yolo.commands.output_place import require_place
+from yolo.commands.picture_output import NOT_ENCRYPTED
 from yolo.errors import UserError, require_ranges
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def visualize(options: VisualizeOptions, data: DataModuleArguments) -> str:
     """Write the pictures; returns what was written."""
     from yolo.evaluation.draw import contact_sheet, fit_boxes, save_jpeg
 
-    refuse_dataset_folder(options.output, data.options)
+    require_place(options.output, ["grid.jpg"], data=data.options)
     module, dataset, items = training_items(data, options.epoch)
     names = module.class_names
     chosen = _choose(options, items)

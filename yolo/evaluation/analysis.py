@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo.boxes.arrays import overlap
 from yolo.evaluation.coco import CocoEvaluation
 from yolo.evaluation.operating_point import ConfidenceCurves, OperatingPoint, confidence_curves, mean_point
 
@@ -169,14 +170,14 @@ def _error_health(evaluation: CocoEvaluation, confidence: float) -> ErrorHealth:
     true = counted & (evaluation.matches == 1)
     false = counted & (evaluation.matches == 0)
     per_image = np.bincount(_image_rows(evaluation, found.image_ids[true | false]), minlength=_images(evaluation))
-    overlap = _paired_iou(found.boxes[true], evaluation.ground_truth.boxes[evaluation.matched[true]])
+    overlaps = overlap(found.boxes[true], evaluation.ground_truth.boxes[evaluation.matched[true]])
     return ErrorHealth(
         true_positives=int(true.sum()),
         false_positives=int(false.sum()),
         false_negatives=int(evaluation.class_counts.sum() - true.sum()),
         detections_mean=float(per_image.mean()),
         detections_p95=float(np.percentile(per_image, 95)),
-        mean_iou=float(overlap.mean()) if len(overlap) else float("nan"),
+        mean_iou=float(overlaps.mean()) if len(overlaps) else float("nan"),
     )
 
 
@@ -214,11 +215,3 @@ def _image_rows(evaluation: CocoEvaluation, image_ids: Ints) -> Ints:
     ids = np.array([image["id"] for image in evaluation.ground_truth.images], np.int64)
     order = np.argsort(ids)
     return order[np.searchsorted(ids, image_ids, sorter=order)]
-
-
-def _paired_iou(one: Floats, other: Floats) -> Floats:
-    """IoU of boxes [K, 4] xyxy with boxes [K, 4], pair by pair."""
-    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
-    common = sides.clip(0).prod(axis=1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (one, other)]
-    return common / (areas[0] + areas[1] - common)

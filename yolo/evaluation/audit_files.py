@@ -17,6 +17,7 @@ from yolo.whole_file import whole_file
 COLUMNS = (
     "rank", "kind", "certainty", "image", "label_file", "label", "repeats_label", "label_class", "detected_class",
     "score", "iou", "x1", "y1", "x2", "y2", "detected_x1", "detected_y1", "detected_x2", "detected_y2",
+    "repeats_class", "repeats_x1", "repeats_y1", "repeats_x2", "repeats_y2",
 )  # fmt: skip
 
 _COLUMNS_OF_SHEET = 4
@@ -63,16 +64,18 @@ def write_csv(
                     label_file or "",
                     label,
                     repeats,
-                    *("" if number is None else class_names[number] for number in _classes(entry)),
+                    *(_name(number, class_names) for number in (entry.label_class, entry.detected_class)),
                     *("" if value is None else f"{value:.4f}" for value in (entry.score, entry.iou)),
                     *_corners(None if entry.label is None else entry.box),
                     *_corners(entry.detected_box),
+                    _name(entry.other_class, class_names),
+                    *_corners(entry.other_box),
                 ]
             )
 
 
-def _classes(entry: LabelFinding) -> tuple[int | None, int | None]:
-    return entry.label_class, entry.detected_class
+def _name(number: int | None, class_names: Sequence[str]) -> str:
+    return "" if number is None else class_names[number]
 
 
 def _corners(box: NDArray[np.float64] | None) -> list[str]:
@@ -112,14 +115,15 @@ def picture(
 ) -> Image:
     """The surroundings of a finding, _TILE pixels at their longer side."""
     boxes, styles = [], []
-    for box, style in ((entry.detected_box, DETECTION), (None if entry.label is None else entry.box, LABEL)):
+    beside = entry.detected_box if entry.other_box is None else entry.other_box
+    for box, style in ((beside, DETECTION), (None if entry.label is None else entry.box, LABEL)):
         if box is not None:
             boxes.append(box)
             styles.append(style)
     neighbours = [row for row in range(len(record.boxes)) if row not in (entry.label, entry.other)]
     boxes += [record.boxes[row].astype(np.float64) for row in neighbours]
     styles += [NEIGHBOUR] * len(neighbours)
-    drawn = [box for box in (entry.box, entry.detected_box) if box is not None]
+    drawn = [box for box in (entry.box, beside) if box is not None]
     left, top, right, bottom = _surroundings(np.array(drawn), record.size)
     crop = pixels(record)[top:bottom, left:right]
     moved = np.array(boxes) - np.array([left, top, left, top])
@@ -136,8 +140,8 @@ def _texts(entry: LabelFinding, rank: int, class_names: Sequence[str], boxes: ND
     seen = (
         f"seen {class_names[entry.detected_class]} {entry.score or 0:.2f}" if entry.detected_class is not None else ""
     )
-    if entry.kind == "duplicate" and entry.detected_class is not None:
-        seen = f"label {class_names[entry.detected_class]}"
+    if entry.other_class is not None:
+        seen = f"label {class_names[entry.other_class]}"
     if not label or not seen:
         return [f"#{rank} {label or seen}"]
     if abs(boxes[0, 1] - boxes[1, 1]) < _TEXT_PIXELS:

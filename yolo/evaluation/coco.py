@@ -17,6 +17,7 @@ import hotcoco
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo.boxes.arrays import AREA_BOUNDS, xyxy_to_corner_size
 from yolo.evaluation.matching import match
 
 Floats = NDArray[np.float64]
@@ -134,17 +135,18 @@ class CocoEvaluation:
     def confusion(self, confidence: float) -> Ints:
         """Objects and detections that score at least `confidence`, paired at IoU 0.5 whatever their classes.
 
-        Detections go from the best score down, each to the free object it overlaps most. What COCO ignores (crowds and
-        what lies on them) is left out.
+        Detections go from the best score down, of one score by class, each to the free object it overlaps most. What
+        COCO ignores (crowds and what lies on them, detections past the hundredth of an image and class) is left out.
 
         Returns:
             [C + 1, C + 1], rows the true class and columns the detected one. The last column counts objects without a
             detection, the last row detections without an object.
         """
-        kept = (self.detections.scores >= confidence) & (self.matches >= 0)
-        found = self._truth.load_res(self._rows[kept])
-        evaluation = hotcoco.COCOeval(self._truth, found, "bbox")
-        return evaluation.confusion_matrix(iou_thr=0.5)["matrix"].astype(np.int64)
+        rows = self._rows[(self.detections.scores >= confidence) & (self.matches >= 0)]
+        evaluation = hotcoco.COCOeval(self._truth, self._truth.load_res(rows), "bbox")
+        # Its own bound is 100 of all classes in an image; COCO's, of each class, holds already.
+        matrix = evaluation.confusion_matrix(iou_thr=0.5, max_det=max(len(rows), 1))["matrix"]
+        return matrix.astype(np.int64)
 
     def tide(self) -> dict[str, float]:
         """AP50 that each kind of error costs (TIDE, Bolya et al. 2020): the gain were all of its kind mended.
@@ -186,7 +188,7 @@ def _truth(ground_truth: GroundTruth, category_ids: Ints) -> hotcoco.COCO:
         [{"id": int(i), "name": str(i)} for i in category_ids],
         ground_truth.image_ids,
         category_ids[ground_truth.classes],
-        _xyxy_to_corner_size(ground_truth.boxes),
+        xyxy_to_corner_size(ground_truth.boxes),
         area=ground_truth.areas,
         iscrowd=ground_truth.crowd.astype(np.int64),
     )
@@ -207,11 +209,6 @@ def _result_rows(detections: Detections, category_ids: Ints) -> Floats:
     return rows
 
 
-def _xyxy_to_corner_size(boxes: Floats) -> Floats:
-    """[N, 4] xyxy -> COCO's [N, 4] x, y, width, height."""
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-
-
 def _check_image_ids(ground_truth: GroundTruth, detections: Detections) -> None:
     ids = np.array([image["id"] for image in ground_truth.images], np.int64)
     unique, counts = np.unique(ids, return_counts=True)
@@ -223,7 +220,7 @@ def _check_image_ids(ground_truth: GroundTruth, detections: Detections) -> None:
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class ThresholdVerdicts:
     """COCO's verdict on every detection at each of its ten IoU thresholds, for objects of one range of areas."""
 
     of_detections: NDArray[np.int8]
@@ -232,13 +229,18 @@ class Verdicts:
     """[M], the annotations that count: no crowd, area in the range."""
 
 
-AREA_RANGES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+AREA_RANGES = {
+    "all": (0.0, 1e10),
+    "small": (0.0, AREA_BOUNDS[0]),
+    "medium": AREA_BOUNDS,
+    "large": (AREA_BOUNDS[1], 1e10),
+}
 """Bounds in square pixels, both inside, as COCO has them."""
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
 
-def verdicts(evaluation: CocoEvaluation, area: str = "all") -> Verdicts:
+def threshold_verdicts(evaluation: CocoEvaluation, area: str = "all") -> ThresholdVerdicts:
     """What AP and AR are made of, so that they can be had for any choice of images without matching again.
 
     Args:
@@ -259,4 +261,4 @@ def verdicts(evaluation: CocoEvaluation, area: str = "all") -> Verdicts:
         places = np.fromiter(status.keys(), np.int64, len(status)) - 1
         row[places] = np.fromiter((value == "tp" for value in status.values()), np.int8, len(status))
     truth = evaluation.ground_truth
-    return Verdicts(table, ~truth.crowd & (truth.areas >= low) & (truth.areas <= high))
+    return ThresholdVerdicts(table, ~truth.crowd & (truth.areas >= low) & (truth.areas <= high))

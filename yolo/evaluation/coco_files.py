@@ -7,7 +7,8 @@ are taken at once; only when something is wrong are the entries gone through for
 from __future__ import annotations
 
 import gc
-import json
+import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -17,14 +18,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo.boxes.arrays import corner_size_to_xyxy
 from yolo.data.annotations import AnnotatedImage
-from yolo.data.formats.coco import is_integer, load_document, read_categories, read_images
+from yolo.data.formats.coco import LARGEST, is_integer, load_document, parse_json, read_categories, read_images
 from yolo.errors import UserError
 from yolo.evaluation.coco import Detections, GroundTruth
+
+logger = logging.getLogger(__name__)
 
 Entries = Sequence[Any]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+_LONGEST = 80
+"""Characters of a wrong value that a sentence shows."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ def read_annotations(path: Path) -> AnnotationFile:
         images=[{"id": number, "height": image.size[0], "width": image.size[1]} for number, image in images.items()],
         image_ids=image_ids[order],
         classes=classes[order],
-        boxes=_xyxy(corner_size[order]),
+        boxes=corner_size_to_xyxy(corner_size[order]),
         areas=areas[order],
         crowd=crowd[order],
     )
@@ -88,8 +95,17 @@ def read_detections(path: Path, annotations: AnnotationFile) -> Detections:
     image_ids = _known(entries, "image_id", known, where)
     categories = _known(entries, "category_id", dict.fromkeys(annotations.category_ids), where)
     scores = _numbers([entry.get("score") for entry in entries], "score", entries, where)
+    outside = np.flatnonzero((scores < 0) | (scores > 1))
+    if len(outside):
+        first = f"{where(int(outside[0]))} has score {scores[outside[0]]:g}"
+        logger.warning(
+            "%s, expected scores from 0 to 1, %d are not: figures at a confidence mean little", first, len(outside)
+        )
     return Detections(
-        image_ids, np.searchsorted(annotations.category_ids, categories), _xyxy(_boxes(entries, where)), scores
+        image_ids,
+        np.searchsorted(annotations.category_ids, categories),
+        corner_size_to_xyxy(_boxes(entries, where)),
+        scores,
     )
 
 
@@ -101,11 +117,7 @@ def _load_list(path: Path) -> list[Any]:
     collecting = gc.isenabled()
     gc.disable()  # a million new dictionaries set it off again and again, and none of them is garbage
     try:
-        entries = json.loads(content)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: broken JSON, {error.msg} at column {error.colno}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text file, expected detections in COCO's results format") from error
+        entries = parse_json(content, path)
     finally:
         if collecting:
             gc.enable()
@@ -113,6 +125,12 @@ def _load_list(path: Path) -> list[Any]:
         hint = ", as if it were an annotation file" if isinstance(entries, dict) and "annotations" in entries else ""
         raise UserError(f"{path}: holds {_kind(entries)}{hint}, expected a list of detections (COCO's results format)")
     return entries
+
+
+def _shown(value: Any) -> str:
+    """As Python writes it, but no longer than a line."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _kind(value: Any) -> str:
@@ -138,19 +156,19 @@ def _known(entries: Entries, key: str, known: dict[int, Any], where: _Place) -> 
         if key not in entries[number]:
             raise UserError(f"{where(number)} has no {key!r}")
         reason = "which the annotations do not list" if is_integer(values[number]) else "expected a whole number"
-        raise UserError(f"{where(number)} has {key} {values[number]!r}, {reason}")
+        raise UserError(f"{where(number)} has {key} {_shown(values[number])}, {reason}")
     return np.array(values, np.int64)
 
 
 def _boxes(entries: Entries, where: _Place) -> Floats:
-    """The column `bbox`, [N, 4] x, y, width, height."""
+    """The column `bbox`, [N, 4] x, y, width, height; numbers above 2^53 are refused, or areas would overflow."""
     boxes = [entry.get("bbox") for entry in entries]
     try:
         if set(map(type, boxes)) - {list} or set(map(len, boxes)) - {4}:
             raise TypeError
         column = _floats(list(chain.from_iterable(boxes))).reshape(-1, 4)
-        faulty = ~np.isfinite(column).all(1) | (column[:, 2:] < 0).any(1)
-    except TypeError:
+        faulty = ~(np.abs(column) <= LARGEST).all(1) | (column[:, 2:] < 0).any(1)
+    except (TypeError, OverflowError):
         faulty = np.array([not _is_box(box) for box in boxes])
     if faulty.any():
         number = int(faulty.argmax())
@@ -158,7 +176,9 @@ def _boxes(entries: Entries, where: _Place) -> Floats:
             others = [key for key in ("segmentation", "keypoints") if key in entries[number]]
             only = f", only {others[0]}: boxes are what is evaluated" if others else ""
             raise UserError(f"{where(number)} has no 'bbox'{only}")
-        raise UserError(f"{where(number)} has bbox {boxes[number]}, expected four numbers [x, y, width, height]")
+        raise UserError(
+            f"{where(number)} has bbox {_shown(boxes[number])}, expected four numbers [x, y, width, height]"
+        )
     return column
 
 
@@ -167,13 +187,13 @@ def _numbers(values: list[Any], key: str, entries: Entries, where: _Place) -> Fl
     try:
         column = _floats(values)
         faulty = ~np.isfinite(column)
-    except TypeError:
-        faulty = np.array([not _is_finite(value) for value in values])
+    except (TypeError, OverflowError):
+        faulty = np.array([not _is_number(value, sys.float_info.max) for value in values])
     if faulty.any():
         number = int(faulty.argmax())
         if key not in entries[number]:
             raise UserError(f"{where(number)} has no {key!r}")
-        raise UserError(f"{where(number)} has {key} {values[number]!r}, expected a number")
+        raise UserError(f"{where(number)} has {key} {_shown(values[number])}, expected a number")
     return column
 
 
@@ -192,14 +212,11 @@ def _floats(values: list[Any]) -> Floats:
     return np.array(values, np.float64)
 
 
-def _is_finite(value: Any) -> bool:
-    return type(value) in (int, float) and bool(np.isfinite(value))
+def _is_number(value: Any, largest: float) -> bool:
+    return type(value) in (int, float) and abs(value) <= largest
 
 
 def _is_box(box: Any) -> bool:
-    return isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box)) and box[2] >= 0 and box[3] >= 0
-
-
-def _xyxy(corner_size: Floats) -> Floats:
-    """[N, 4] x, y, width, height -> xyxy."""
-    return np.concatenate([corner_size[:, :2], corner_size[:, :2] + corner_size[:, 2:]], axis=1)
+    if not isinstance(box, list) or len(box) != 4:
+        return False
+    return all(_is_number(value, LARGEST) for value in box) and box[2] >= 0 and box[3] >= 0

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo.boxes.arrays import overlap
 from yolo.evaluation.coco import CocoEvaluation
 
 Floats = NDArray[np.float64]
@@ -54,13 +55,17 @@ class LabelFinding:
     """Position of the label that a duplicate repeats."""
     label_class: int | None
     detected_class: int | None
+    """None where no detection says otherwise: of spurious labels and duplicates."""
     score: float | None
-    """Of the detection; None where there is none."""
+    """Of the detection, for a duplicate that of the other label; None where there is none."""
     iou: float | None
     """Of label and detection, of both labels for duplicates; the largest with any label for a missing one."""
     box: Floats
     """Of the label; of the detection where the label is missing."""
     detected_box: Floats | None
+    other_class: int | None = None
+    """Of the label that a duplicate repeats."""
+    other_box: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,15 +118,6 @@ def audit(evaluation: CocoEvaluation, least: float = 0.3) -> list[LabelFinding]:
     return sorted(kept, key=lambda entry: -entry.certainty)
 
 
-def box_iou(a: Floats, b: Floats) -> Floats:
-    """[N, 4] and [M, 4] xyxy -> [N, M]."""
-    corner = np.maximum(a[:, None, :2], b[None, :, :2])
-    common = np.clip(np.minimum(a[:, None, 2:], b[None, :, 2:]) - corner, 0, None).prod(2)
-    areas_a, areas_b = ((boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (a, b))
-    union = areas_a[:, None] + areas_b[None] - common
-    return np.asarray(common / np.maximum(union, 1e-12), np.float64)
-
-
 def _scenes(evaluation: CocoEvaluation) -> Iterator[_Scene]:
     truth, found = evaluation.ground_truth, evaluation.detections
     ids = np.array([image["id"] for image in truth.images], np.int64)
@@ -144,7 +140,7 @@ def _scenes(evaluation: CocoEvaluation) -> Iterator[_Scene]:
             found_classes=found.classes[counted],
             scores=found.scores[counted],
             partner=partner,
-            overlap=box_iou(found.boxes[counted], truth.boxes[rows]),
+            overlap=overlap(found.boxes[counted][:, None], truth.boxes[rows][None]),
             support=support,
         )
 
@@ -216,7 +212,7 @@ def _missing(scene: _Scene, explained: set[int]) -> Iterator[LabelFinding]:
         if detection in explained:
             continue
         box = scene.found_boxes[detection]
-        if reported and box_iou(box[None], scene.found_boxes[reported]).max() >= MATCH_IOU:
+        if reported and overlap(box, scene.found_boxes[reported]).max() >= MATCH_IOU:
             continue
         reported.append(detection)
         detected, score = int(scene.found_classes[detection]), float(scene.scores[detection])
@@ -227,17 +223,17 @@ def _missing(scene: _Scene, explained: set[int]) -> Iterator[LabelFinding]:
 
 def _duplicates(scene: _Scene) -> Iterator[LabelFinding]:
     """Of labels that nearly coincide the one that the detector supports less, the later one when it knows of none."""
-    overlap = np.triu(box_iou(scene.boxes, scene.boxes), 1)
+    overlaps = np.triu(overlap(scene.boxes[:, None], scene.boxes[None]), 1)
     same = scene.classes[:, None] == scene.classes[None]
-    pairs = np.argwhere(overlap > np.where(same, DUPLICATE_IOU, COINCIDENT_IOU))
-    order = np.argsort(-overlap[tuple(pairs.T)], kind="stable")
+    pairs = np.argwhere(overlaps > np.where(same, DUPLICATE_IOU, COINCIDENT_IOU))
+    order = np.argsort(-overlaps[tuple(pairs.T)], kind="stable")
     seen: set[int] = set()
     for first, second in pairs[order].tolist():
         less, more = (first, second) if scene.support[first] < scene.support[second] else (second, first)
         if less in seen:
             continue
         seen.add(less)
-        iou = float(overlap[first, second])
+        iou = float(overlaps[first, second])
         yield LabelFinding(
             "duplicate",
             iou * (1 - float(scene.support[less])),
@@ -245,10 +241,12 @@ def _duplicates(scene: _Scene) -> Iterator[LabelFinding]:
             int(scene.rows[less]),
             int(scene.rows[more]),
             int(scene.classes[less]),
-            int(scene.classes[more]),
+            None,
             float(scene.support[more]) or None,
             iou,
             scene.boxes[less],
+            None,
+            int(scene.classes[more]),
             scene.boxes[more],
         )
 

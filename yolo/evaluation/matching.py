@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo.boxes.arrays import overlap
+
 if TYPE_CHECKING:
     from yolo.evaluation.coco import Detections, GroundTruth
 
@@ -108,20 +110,6 @@ def _overlapping(
         detections = np.repeat(rows[start : start + _CHUNK], several)
         offsets = np.arange(len(detections)) - np.repeat(np.cumsum(several) - several, several)
         objects = by_cell[np.repeat(starts[some], several) + offsets]
-        overlaps = _overlap(found.boxes[detections], truth.boxes[objects], truth.crowd[objects])
+        overlaps = overlap(found.boxes[detections], truth.boxes[objects], truth.crowd[objects])
         enough = overlaps >= min(threshold, 1 - 1e-10)
         yield detections[enough], objects[enough], overlaps[enough]
-
-
-def _overlap(boxes: Floats, objects: Floats, crowd: NDArray[np.bool_]) -> Floats:
-    """IoU of boxes [P, 4] xyxy with objects [P, 4], pair by pair; for a crowd the part of the box inside it.
-
-    By the arithmetic of pycocotools on x, y, width, height, so that rounding at the threshold is its own as well.
-    """
-    size, object_size = boxes[:, 2:] - boxes[:, :2], objects[:, 2:] - objects[:, :2]
-    ends = np.minimum(boxes[:, :2] + size, objects[:, :2] + object_size)
-    sides = (ends - np.maximum(boxes[:, :2], objects[:, :2])).clip(0)
-    common = sides[:, 0] * sides[:, 1]
-    area, object_area = size[:, 0] * size[:, 1], object_size[:, 0] * object_size[:, 1]
-    union = np.where(crowd, area, area + object_area - common)
-    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)

@@ -5,26 +5,35 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from yolo.evaluation.analysis import Analysis
+from yolo.evaluation.operating_point import ConfidenceCurves
 from yolo.whole_file import whole_file
+
+_STEP = 10
 
 
 def write_metrics(analysis: Analysis, path: Path, **sections: Any) -> None:
     """Everything of an `Analysis` by its names, and more sections of plain values; one line per name.
 
+    The curves are at 101 confidences: all 1001 of hundreds of classes are ten megabytes.
     What has no value, such as the AP of a class without objects (NaN, or COCO's -1), is null: JSON has no NaN.
     """
-    document = {**sections, **plain(analysis)}
+    document = {**sections, **plain(replace(analysis, curves=_thinned(analysis.curves)))}
     document["summary"] = {name: None if value == -1 else value for name, value in analysis.summary.items()}
     lines = (f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}" for name, value in document.items())
     with whole_file(path) as partial:
         partial.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def _thinned(curves: ConfidenceCurves) -> ConfidenceCurves:
+    parts = (part[..., ::_STEP] for part in (curves.thresholds, curves.precision, curves.recall, curves.f1))
+    return ConfidenceCurves(curves.classes, *parts)
 
 
 def plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from yolo.boxes.arrays import AREA_BOUNDS
 from yolo.evaluation.coco import Floats, GroundTruth, Ints
 from yolo.evaluation.plot_curves import shown_name
 
@@ -50,7 +51,7 @@ def label_statistics(ground_truth: GroundTruth, classes: int) -> tuple[Ints, Flo
     whole = np.array([sizes[int(i)] for i in ground_truth.image_ids[kept]], np.float64).reshape(-1, 2)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2 / whole
     sides = (boxes[:, 2:] - boxes[:, :2]) / whole
-    bucket = np.searchsorted([32.0**2, 96.0**2], areas, side="left")
+    bucket = np.searchsorted(AREA_BOUNDS, areas, side="left")
     counts = np.bincount(ground_truth.classes[kept], minlength=classes)
     return counts, centres, sides, np.bincount(bucket, minlength=3)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from yolo.evaluation.coco import IOU_THRESHOLDS, CocoEvaluation, verdicts
+from yolo.evaluation.coco import IOU_THRESHOLDS, CocoEvaluation, threshold_verdicts
 
 Floats = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ class Resampled:
 
     def __init__(self, evaluation: CocoEvaluation, area: str = "all") -> None:
         truth, found = evaluation.ground_truth, evaluation.detections
-        judged = verdicts(evaluation, area)
+        judged = threshold_verdicts(evaluation, area)
         position = {image["id"]: i for i, image in enumerate(truth.images)}
         detected_in = np.array([position[i] for i in found.image_ids.tolist()], np.int64)
         annotated_in = np.array([position[i] for i in truth.image_ids.tolist()], np.int64)

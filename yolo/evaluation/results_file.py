@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from yolo.boxes.arrays import xyxy_to_corner_size
 from yolo.data.annotations import AnnotatedImage
-from yolo.evaluation.coco import CocoEvaluation, Floats
+from yolo.evaluation.coco import CocoEvaluation
 from yolo.whole_file import whole_file
 
 _CHUNK = 100_000
@@ -29,7 +30,7 @@ def write_detections(evaluation: CocoEvaluation, path: Path) -> None:
             columns = (
                 found.image_ids[part],
                 ids[found.classes[part]],
-                _corner_size(found.boxes[part]),
+                xyxy_to_corner_size(found.boxes[part]),
                 found.scores[part],
             )
             for image, category, (x, y, width, height), score in zip(*(c.tolist() for c in columns), strict=True):
@@ -50,7 +51,13 @@ def write_ground_truth(
     """The annotations as they were evaluated, which the detections can be checked against in any format of data."""
     truth = evaluation.ground_truth
     ids = np.asarray(evaluation.category_ids, np.int64)
-    columns = truth.image_ids, ids[truth.classes], _corner_size(truth.boxes), truth.areas, truth.crowd.astype(np.int64)
+    columns = (
+        truth.image_ids,
+        ids[truth.classes],
+        xyxy_to_corner_size(truth.boxes),
+        truth.areas,
+        truth.crowd.astype(np.int64),
+    )
     images = ({"id": r.image_id, "file_name": r.path.name, "height": r.size[0], "width": r.size[1]} for r in records)
     annotations = (
         {"id": number, "image_id": image, "category_id": category, "bbox": box, "area": area, "iscrowd": crowd}
@@ -65,11 +72,6 @@ def write_ground_truth(
             file.writelines(_separated(map(dumps, entries)))
             file.write("]")
         file.write("}\n")
-
-
-def _corner_size(boxes: Floats) -> Floats:
-    """[N, 4] xyxy -> COCO's [N, 4] x, y, width, height, by the arithmetic of the evaluation."""
-    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
 def _separated(entries: Iterable[str]) -> Iterator[str]:

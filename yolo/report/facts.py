@@ -6,13 +6,13 @@ import hashlib
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
 import yolo
 from yolo.data.annotations import AnnotatedImage
+from yolo.versions import versions
 
 PACKAGES = ("torch", "lightning", "hotcoco", "numpy", "opencv-python-headless")
 
@@ -34,15 +34,16 @@ def collect_facts(
         seed: of the run.
         settings: further facts, such as thresholds; None values, and what is said already, are left out.
     """
+    installed = versions(PACKAGES)
     facts = {
         "Data": f"{len(records)} images, {sum(len(r.classes) for r in records)} objects, {len(class_names)} classes",
         "Data hash": data_hash(records, class_names),
         "Seed": None if seed is None else str(seed),
         "Device": device,
-        "Program": f"yolo {_version('yolo') or 'not installed'}",
+        "Program": f"yolo {installed.pop('yolo')}",
         "Commit": program_commit(),
-        "Python": platform.python_version(),
-        **{package: _version(package) for package in PACKAGES},
+        "Python": installed.pop("python"),
+        **installed,
         "System": f"{platform.system()} {platform.machine()}",
     }
     said = {name.lower() for name in facts}
@@ -85,10 +86,3 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

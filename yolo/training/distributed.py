@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -33,7 +34,6 @@ LAST_WORDS = 10.0
 
 POLL = 0.05
 """Seconds between two looks at the other processes."""
-AT_ONCE = "at once, without another checkpoint"
 
 
 @torch.no_grad()
@@ -92,10 +92,11 @@ def ending_together(trainer: Trainer, settings: MemorySettings) -> Iterator[None
     try:
         yield
     except SystemExit as stop:
+        at_once = "at once, without another checkpoint" if trainer.state.fn == TrainerFn.FITTING else "at once"
         if isinstance(stop, SIGTERMException):
-            end_as(trainer, signal.SIGTERM, AT_ONCE)
+            end_as(trainer, signal.SIGTERM, at_once)
         if isinstance(stop.__context__, KeyboardInterrupt):
-            end_as(trainer, signal.SIGINT, AT_ONCE)
+            end_as(trainer, signal.SIGINT, at_once)
         raise
     except Exception as error:
         ended.set()

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from yolo.boxes.arrays import AREA_BOUNDS
 from yolo.data.check.survey import Survey
-
-AREA_BOUNDS = (32**2, 96**2)
-"""Square pixels from which COCO calls an object medium and large."""
 
 
 @dataclass(frozen=True)

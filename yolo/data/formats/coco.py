@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
@@ -15,6 +16,11 @@ from yolo.data.formats.common import BadLabels, read_text, select
 from yolo.data.image_files import ENCRYPTED_SUFFIX, IMAGE_SUFFIXES, encrypted_hint, variants
 from yolo.data.options import BadLabelPolicy
 from yolo.errors import UserError
+
+LARGEST = 2**53
+"""Up to here float64 holds every whole number."""
+_ID = "a whole number `id` (0 to 2^53)"
+_HALF_LETTERS = re.compile("[\ud800-\udfff]")
 
 
 class Image(NamedTuple):
@@ -69,11 +75,7 @@ def read_coco(
 
 def load_document(path: Path) -> dict[str, list[Any]]:
     """The lists of images, annotations and categories. UserError when the file is no COCO annotation file."""
-    text = read_text(path, "COCO annotations")
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: broken JSON, {error.msg} at column {error.colno}") from error
+    document = parse_json(read_text(path, "COCO annotations"), path)
     for key in ("images", "annotations", "categories"):
         if not isinstance(document, dict) or not isinstance(document.get(key), list):
             raise UserError(
@@ -84,9 +86,33 @@ def load_document(path: Path) -> dict[str, list[Any]]:
     return document
 
 
+def parse_json(content: str | bytes, path: Path) -> Any:
+    """The value in a JSON file. UserError for broken JSON, and for such as nobody writes but to do harm."""
+    try:
+        return json.loads(content)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno}: broken JSON, {error.msg} at column {error.colno}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file, expected JSON") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: broken JSON, nested too deeply") from error
+    except ValueError as error:  # Python's bound on the digits of whole numbers
+        raise UserError(f"{path}: broken JSON, a number has thousands of digits") from error
+
+
 def is_integer(value: object) -> TypeGuard[int]:
     """A whole number; `true` is none."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_id(value: object) -> TypeGuard[int]:
+    """A whole number that the evaluation, which counts in float64, tells from its neighbours."""
+    return is_integer(value) and 0 <= value <= LARGEST
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """A text that can be written to a file; JSON can hold halves of letters, which cannot."""
+    return isinstance(value, str) and not _HALF_LETTERS.search(value)
 
 
 def read_categories(entries: list[dict[str, Any]], path: Path) -> dict[int, str]:
@@ -94,8 +120,8 @@ def read_categories(entries: list[dict[str, Any]], path: Path) -> dict[int, str]
     names: dict[int, str] = {}
     for entry in entries:
         number, name = entry.get("id"), entry.get("name")
-        if not is_integer(number) or not isinstance(name, str):
-            raise UserError(f"{path}: category {entry}, expected a whole number `id` and a `name`")
+        if not is_id(number) or not is_text(name):
+            raise UserError(f"{path}: category {entry}, expected {_ID} and a `name`")
         if number in names:
             raise UserError(f"{path}: two categories have the id {number}: {names[number]!r} and {name!r}")
         names[number] = name
@@ -109,9 +135,9 @@ def read_images(entries: list[dict[str, Any]], images_dir: Path, path: Path) -> 
     images: dict[int, Image] = {}
     for entry in entries:
         number, name, height, width = (entry.get(key) for key in ("id", "file_name", "height", "width"))
-        if not is_integer(number) or not isinstance(name, str):
-            raise UserError(f"{path}: image {entry}, expected a whole number `id` and a `file_name`")
-        if not (is_integer(height) and is_integer(width) and height > 0 and width > 0):
+        if not is_id(number) or not is_text(name):
+            raise UserError(f"{path}: image {entry}, expected {_ID} and a `file_name`")
+        if not (is_integer(height) and is_integer(width) and 0 < min(height, width) <= max(height, width) < 2**31):
             raise UserError(f"{path}: image {number} ({name}) has width {width} and height {height}, expected pixels")
         if number in images:
             raise UserError(f"{path}: two images have the id {number}: {images[number].path.name} and {name}")
