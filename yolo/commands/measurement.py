@@ -64,17 +64,16 @@ class NetworkOptions:
     """Import path of the checkpoint's network, when that is code of your own."""
 
     def __post_init__(self) -> None:
-        if self.overlap is not None and self.tile is None:
-            raise UserError(f"--overlap is {self.overlap:g}, but without --tile there are no windows")
+        _ = self.tiling  # wrong windows are refused before any work
 
     @property
     def tiling(self) -> Tiling | None:
         """The windows, if images are seen through some."""
-        if self.tile is None:
+        if self.tile is None and self.overlap is None:
             return None
-        from yolo.tiling import Tiling
+        from yolo.tiling import tiling_option
 
-        return Tiling(self.tile) if self.overlap is None else Tiling(self.tile, self.overlap)
+        return tiling_option(self.tile, self.overlap)
 
 
 @dataclass(frozen=True)
