@@ -24,6 +24,7 @@ COMMANDS = {
     "fit": Command("yolo.commands.fit", "Train a detector."),
     "validate": Command("yolo.commands.validate", "Measure a checkpoint on a dataset with COCO's metrics."),
     "predict": Command("yolo.commands.predict", "Detect objects in images."),
+    "export": Command("yolo.commands.export", "Write a trained network as a file that other programs run."),
     "info": Command("yolo.commands.info", "Show parameters, FLOPs and shapes of a network."),
     "evaluate": Command("yolo.commands.evaluate", "Measure the detections of any detector with COCO's metrics."),
     "compare": Command("yolo.commands.compare", "Tell whether one checkpoint is better than another."),

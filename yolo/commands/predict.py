@@ -36,7 +36,7 @@ class PredictOptions:
     """Detect objects in images and videos. Exits with 1 when some of the files could not be read."""
 
     checkpoint: Path
-    """Checkpoint written by `yolo fit`."""
+    """Checkpoint written by `yolo fit`, or a file that `yolo export` made of one."""
     source: Path
     """Image, video, folder of images or quoted glob pattern; encrypted images (.enc) by the key in
     YOLO_ENCRYPTION_KEY."""

@@ -1,0 +1,182 @@
+"""How far an exported file is from the network it was made of, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from yolo.boxes.nms import NMSOptions, non_max_suppression
+from yolo.export.model import ExportableModel
+from yolo.models.detection_model import DetectionModel
+from yolo.runtime.network import ExportedNetwork
+
+BATCHES = (1, 5)
+"""Numbers of images per run that a file with a dynamic batch is tried with."""
+
+
+@dataclass(frozen=True)
+class Bars:
+    """The largest differences that pass."""
+
+    boxes: float
+    """Pixels of the network's input, of any side of any anchor's box."""
+    scores: float
+    """Of any class of any anchor."""
+    missed: float
+    """Part of the detections: NMS passes a difference at its threshold on to whole boxes."""
+
+
+class CheckFailedError(Exception):
+    """An exported file does not compute what its checkpoint computes: one sentence for each check that it failed."""
+
+    def __init__(self, failures: Sequence[str]) -> None:
+        super().__init__("; ".join(failures))
+        self.failures = tuple(failures)
+
+
+BARS = {"fp32": Bars(1e-2, 1e-4, 0.01), "fp16": Bars(2.0, 2e-2, 0.05)}
+"""By the quantisation of the file. Those of fp16 catch a broken file; how good it is, its mAP says."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step from the checkpoint to the file, against the checkpoint."""
+
+    name: str
+    boxes: float
+    """Largest difference of any box's centre, width or height, in pixels of the network's input."""
+    boxes_mean: float
+    scores: float
+    """Largest difference of any score."""
+    scores_mean: float
+    detections: int
+    """Of the checkpoint after NMS, those within the bars of the confidence threshold or of the last place left out."""
+    missed: int
+    """Of those, without a partner among this stage's detections: of the same class, and alike within the bars."""
+
+    def failures(self, bars: Bars) -> list[str]:
+        """The checks that fail, in words."""
+        found = []
+        if not self.boxes <= bars.boxes:  # so that NaN fails
+            found.append(f"boxes differ by {self.boxes:.3g} pixels ({bars.boxes:g} are allowed)")
+        if not self.scores <= bars.scores:
+            found.append(f"scores differ by {self.scores:.3g} ({bars.scores:g} is allowed)")
+        if self.missed > bars.missed * self.detections:
+            found.append(f"{self.missed} of {self.detections} detections differ ({bars.missed:.0%} may)")
+        return [f"{self.name}: {failure}" for failure in found]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The whole comparison."""
+
+    images: int
+    source: str
+    """Where the images come from, in words."""
+    confidence: float
+    """Of the detections."""
+    bars: Bars
+    stages: tuple[Stage, ...]
+
+    @property
+    def failures(self) -> list[str]:
+        """The checks that fail, in words."""
+        return [failure for stage in self.stages for failure in stage.failures(self.bars)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "failures": self.failures}
+
+
+@torch.inference_mode()
+def compare_stages(
+    model: DetectionModel,
+    exportable: ExportableModel,
+    file: ExportedNetwork,
+    images: Tensor,
+    options: NMSOptions,
+    source: str,
+) -> Parity:
+    """Run images through the checkpoint's network, the exportable model and the file.
+
+    Args:
+        model: as it was trained, in eval mode.
+        exportable: what the file was made of.
+        file: as its users run it.
+        images: float32 [N, 3, H, W] in 0..1, on the CPU.
+        options: of NMS.
+        source: where the images come from, in words.
+    """
+    bars = BARS[file.record.quantization]
+    reference = torch.cat([_decoded(model, image[None]) for image in images])
+    outputs = [exportable(image[None].to(exportable.points.device, _dtype(exportable))) for image in images]
+    found = {"torch, deployed": torch.cat([file.decode(_maps(exportable, list(o))) for o in outputs]).float().cpu()}
+    batches = BATCHES if file.record.batch is None else (file.record.batch,)
+    for batch in batches:
+        found[f"file, batch {batch}"] = torch.cat([_decoded(file, some) for some in images.split(batch)])
+    stages = tuple(_stage(name, reference, decoded, options, bars) for name, decoded in found.items())
+    return Parity(len(images), source, options.confidence, bars, stages)
+
+
+def _decoded(model: DetectionModel, images: Tensor) -> Tensor:
+    maps, *_ = model(images)
+    return model.decode(maps)
+
+
+def _dtype(exportable: ExportableModel) -> torch.dtype:
+    return next(exportable.network.parameters()).dtype
+
+
+def _maps(exportable: ExportableModel, outputs: list[Tensor]) -> list[Tensor]:
+    """Outputs of the exportable model as `ExportedNetwork.decode` takes them."""
+    if exportable.form != "raw":
+        return outputs
+    return [torch.cat(pair, 1).float() for pair in zip(outputs[::2], outputs[1::2], strict=True)]
+
+
+def _stage(name: str, reference: Tensor, decoded: Tensor, options: NMSOptions, bars: Bars) -> Stage:
+    difference = (decoded - reference).abs()
+    boxes, scores = difference[:, :4], difference[:, 4:]
+    counts = [
+        count_missed(*pair, options, bars)
+        for pair in zip(non_max_suppression(reference, options), non_max_suppression(decoded, options), strict=True)
+    ]
+    detections, missed = (sum(column) for column in zip(*counts, strict=True))
+    return Stage(
+        name, float(boxes.max()), float(boxes.mean()), float(scores.max()), float(scores.mean()), detections, missed
+    )
+
+
+def count_missed(reference: Tensor, found: Tensor, options: NMSOptions, bars: Bars) -> tuple[int, int]:
+    """Detections [K, 6] that must be there again, and how many of them are not among `found` [L, 6].
+
+    Those so close to the confidence threshold, or to the last that there is room for, that a difference within the bars
+    decides on them need not.
+    """
+    full = len(reference) == options.max_detections
+    lowest = max(options.confidence, float(reference[-1, 4]) if full else 0.0)
+    clear = reference[reference[:, 4] > lowest + bars.scores]
+    alike = (
+        ((clear[:, None, :4] - found[None, :, :4]).abs().amax(2) <= 2 * bars.boxes)  # corners: centre and half a side
+        & ((clear[:, None, 4] - found[None, :, 4]).abs() <= bars.scores)
+        & (clear[:, None, 5] == found[None, :, 5])
+    )
+    return len(clear), int((~alike.any(1)).sum())
+
+
+def random_images(number: int, size: tuple[int, int], seed: int = 0) -> Tensor:
+    """float32 [number, 3, H, W] in 0..1: coarse patches of colour and fine noise."""
+    generator = torch.Generator().manual_seed(seed)
+    height, width = size
+    patches = torch.rand(number, 3, max(height // 32, 1), max(width // 32, 1), generator=generator)
+    noise = torch.rand(number, 3, height, width, generator=generator)
+    return (0.8 * torch.nn.functional.interpolate(patches, size) + 0.2 * noise).clamp(0, 1)
+
+
+def spread(items: Sequence[Any], number: int) -> list[Any]:
+    """At most `number` of the items, evenly spaced, the first among them."""
+    return [items[i * len(items) // number] for i in range(number)] if len(items) > number else list(items)
