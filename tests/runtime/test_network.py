@@ -49,6 +49,12 @@ def test_other_sizes_are_refused() -> None:
         network(torch.zeros(1, 3, 96, 64))
 
 
+def test_outputs_of_other_shapes_are_refused() -> None:
+    network = ExportedNetwork(record(), lambda images: [np.zeros((1, 6, 31), np.float32)], 10)
+    with pytest.raises(UserError, match=r"shapes \[\(1, 6, 31\)\], by its record they are \[\(1, 6, 30\)\]"):
+        network(torch.zeros(1, 3, 64, 96))
+
+
 def test_takes_the_place_of_a_network() -> None:
     network = ExportedNetwork(record(), lambda images: outputs_of(images, "full"), 10)
     assert network.deploy() is network

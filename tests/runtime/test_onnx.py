@@ -14,7 +14,7 @@ from yolo.runtime.metadata import ExportRecord
 from yolo.runtime.onnx import open_network, read_record
 
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 
 
 def write_model(path: Path, stored: str | None, *, output: str = "output0", height: int = 64) -> Path:
@@ -46,6 +46,17 @@ def test_runs_and_tells(tmp_path: Path) -> None:
     decoded = network.decode(network(images)[0])
     assert torch.allclose(decoded[:, 0, 0], images.mean((1, 2, 3)))
     assert network.cost == (7, path.stat().st_size)
+
+
+def test_a_file_that_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = open_network(write_model(tmp_path / "a.onnx", record().to_json()))
+
+    def fail(*_: Any) -> None:
+        raise onnxruntime.capi.onnxruntime_pybind11_state.Fail("no\nkernel")
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", fail)
+    with pytest.raises(UserError, match=r"a\.onnx: onnxruntime cannot run it \(no kernel\)"):
+        network(torch.rand(1, 3, 64, 96))
 
 
 def refusal(path: Path) -> str:

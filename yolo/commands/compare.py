@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from yolo.commands.measurement import MeasureOptions, measure, stored_data
 from yolo.commands.measuring import parse_measuring, require_folder
 from yolo.errors import UserError, require_ranges
-from yolo.models.checkpoint import CARD_KEY, ModelCard, read_checkpoint
+from yolo.model_file import read_card
+from yolo.models.checkpoint import ModelCard
 from yolo.size import size_option
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def compare_checkpoints(
     """
     from yolo.evaluation.comparison import compare
 
-    cards = [ModelCard.from_dict(read_checkpoint(path)[CARD_KEY]) for path in (options.a, options.b)]
+    cards = [read_card(path) for path in (options.a, options.b)]
     require_same_classes(options, *cards)
     first = settings_for_both(options, cards[0])
     second = replace(first, checkpoint=options.b)

@@ -65,7 +65,7 @@ class ExportedNetwork(DetectionModel):
             raise UserError(f"the file takes images [B, 3, {height}, {width}], found {list(images.shape)}")
         pixels = images.float().contiguous().cpu().numpy()
         step = self.record.batch or max(len(pixels), 1)
-        parts = [self._run(_filled(pixels[i : i + step], step)) for i in range(0, len(pixels), step)]
+        parts = [self._checked(_filled(pixels[i : i + step], step)) for i in range(0, len(pixels), step)]
         outputs = [
             torch.from_numpy(np.concatenate(arrays)[: len(pixels)].astype(np.float32, copy=False)).to(images.device)
             for arrays in zip(*parts, strict=True)
@@ -74,6 +74,15 @@ class ExportedNetwork(DetectionModel):
             return (outputs,)
         pairs = zip(outputs[::2], outputs[1::2], strict=True)
         return ([torch.cat(pair, 1) for pair in pairs],)  # [B, 4 * R + C, h, w] of each level
+
+    def _checked(self, pixels: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
+        """Outputs of a run; UserError when their shapes are not what the file declares."""
+        outputs = self._run(pixels)
+        found = [array.shape for array in outputs]
+        expected = [(len(pixels), *shape) for shape in self.record.outputs.values()]
+        if found != expected:
+            raise UserError(f"the file gave outputs of shapes {found}, by its record they are {expected}")
+        return outputs
 
     def decode(self, maps: Maps) -> Tensor:
         """What `forward` gave to [B, 4 + C, A]: xywh in pixels, then probabilities."""

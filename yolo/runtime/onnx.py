@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +46,8 @@ def open_network(path: Path) -> ExportedNetwork:
     dtype, names = TYPES[inputs[0].type], list(record.outputs)
 
     def run(images: NDArray[np.float32]) -> list[NDArray[Any]]:
-        return session.run(names, {INPUT: images.astype(dtype, copy=False)})
+        with _refused(path, "onnxruntime cannot run it"):
+            return session.run(names, {INPUT: images.astype(dtype, copy=False)})
 
     return ExportedNetwork(record, run, path.stat().st_size)
 
@@ -61,15 +64,22 @@ def _session(path: Path) -> InferenceSession:
         raise UserError(f"{path}: no such file")
     try:
         import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as errors
     except ImportError as error:
         raise UserError(f"{path}: ONNX files need onnxruntime: pip install 'yolo[export]'") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4  # what it refuses is said by its exception
-    refusals = (errors.Fail, errors.InvalidArgument, errors.InvalidProtobuf, errors.InvalidGraph, errors.NotImplemented)
-    try:
+    with _refused(path, "not an ONNX file that onnxruntime can run"):
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except (*refusals, errors.NoSuchFile, errors.RuntimeException) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: not an ONNX file that onnxruntime can run ({reason})") from error
+
+
+@contextlib.contextmanager
+def _refused(path: Path, what: str) -> Iterator[None]:
+    """Turn what onnxruntime says of a file into a UserError."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    about_files = (errors.InvalidProtobuf, errors.InvalidGraph, errors.NoSuchFile, errors.NotImplemented)
+    try:
+        yield
+    except (*about_files, errors.Fail, errors.InvalidArgument, errors.RuntimeException) as error:
+        raise UserError(f"{path}: {what} ({' '.join(str(error).split())[:200]})") from error
