@@ -126,6 +126,37 @@ def test_a_rectangular_raw_file(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.boxes, wanted.boxes, atol=0.02)
 
 
+def test_a_network_of_ones_own(tmp_path: Path) -> None:
+    checkpoint = random_checkpoint(tmp_path / "a.ckpt", "tests.models.test_checkpoint.TinyNetwork")
+    done = run_yolo("export", "-c", checkpoint, "--network=tests.models.test_checkpoint.TinyNetwork")
+    assert done.returncode == 0, done.stderr
+    done = run_yolo("validate", "-c", tmp_path / "a.onnx", "--data.format=shapes", "--data.shapes_val=3",
+                    "--workers=0", "-o", tmp_path / "out", "--no-plots", "--no-report")  # fmt: skip
+    assert_user_error(done, "5 classes", "3 (class 0, class 1")  # the file needs no import, but this is not its data
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "fragment"),
+    [
+        ("data", {"nonsense": 1}, "nonsense"),
+        ("data", {"format": "evil"}, "evil"),
+        ("model", {"nms_iou_threshold": 7}, "7"),
+        ("trainer", {"image_loader": "os.system"}, "os.system"),
+    ],
+)
+def test_a_record_with_impossible_options(
+    section: str, values: dict[str, Any], fragment: str, exported: Path, tmp_path: Path
+) -> None:
+    proto = onnx.load(exported)
+    record = json.loads(proto.metadata_props[0].value)
+    record["config"][section] |= values
+    if section == "trainer":
+        record["config"]["data"] |= {"format": "yolo", "root": str(tmp_path)}
+    onnx.helper.set_model_props(proto, {"yolo": json.dumps(record)})
+    onnx.save(proto, tmp_path / "a.onnx")
+    assert_user_error(run_yolo("validate", "-c", tmp_path / "a.onnx", "-o", tmp_path / "out"), fragment)
+
+
 def test_a_file_that_computes_something_else_is_not_handed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,7 +26,7 @@ def reference(model: DetectionModel, images: torch.Tensor) -> torch.Tensor:
         return model.decode(model(images)[0])
 
 
-@pytest.mark.parametrize("name", ["v9-t", "v9-e", "own"])
+@pytest.mark.parametrize("name", ["v9-t", pytest.param("v9-e", marks=pytest.mark.slow), "own"])
 def test_every_form_says_what_the_network_says(name: str) -> None:
     """v9-e has all the parts that v9-t lacks; a network of one's own has no head to take apart."""
     model = TinyNetwork(3).eval() if name == "own" else randomise(build_model(name, 3))

@@ -64,6 +64,7 @@ def test_the_file_computes_what_the_network_computes(
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]  # no weights beside it
 
 
+@pytest.mark.slow
 def test_simplified_is_smaller(network: DetectionModel, tmp_path: Path) -> None:
     counts = [
         sum(exported(network, OnnxConfig(dynamic_batch=True, simplify=simplify), tmp_path / "a.onnx")[1].values())

@@ -10,7 +10,20 @@ import torch
 from tests.export.random_network import card_of, randomise
 from yolo.boxes.nms import NMSOptions
 from yolo.export.model import ExportableModel
-from yolo.export.parity import BARS, Parity, compare_stages, count_missed, random_images, spread
+from yolo.export.parity import (
+    BARS,
+    JITTER,
+    WIDEST,
+    Bars,
+    Parity,
+    Stage,
+    bars_for,
+    compare_stages,
+    count_missed,
+    jittered,
+    random_images,
+    spread,
+)
 from yolo.models.detection_model import DetectionModel
 from yolo.models.registry import build_model
 from yolo.runtime.network import ExportedNetwork
@@ -48,6 +61,19 @@ def test_a_faithful_file_passes(network: DetectionModel, form: str) -> None:
     assert all(stage.detections > 5 for stage in found.stages)
     assert all(stage.boxes_mean <= stage.boxes < 1e-2 for stage in found.stages)
     assert found.to_dict()["failures"] == []
+
+
+def test_half_precision_has_bars_of_its_own(network: DetectionModel) -> None:
+    exportable = ExportableModel(network, SIZE, "raw").half_precision()
+    record = exportable.record("v9-t", card_of("v9-t", 3, SIZE), quantization="fp16")
+
+    def run(images: np.ndarray) -> list[np.ndarray]:
+        return [output.numpy() for output in exportable(torch.from_numpy(images).half())]
+
+    file = ExportedNetwork(record, run, 1)
+    found = compare_stages(network, exportable, file, random_images(2, SIZE), OPTIONS, "random images")
+    assert found.failures == []
+    assert found.stages[0].boxes > BARS["fp32"].boxes  # those of float32 would refuse it
 
 
 def test_a_box_of_one_anchor(network: DetectionModel) -> None:
@@ -90,6 +116,18 @@ def test_missed_detections() -> None:
     assert count_missed(rows[:2], rows[:2], full, bars) == (1, 0)  # the last place may go to another
 
 
+def test_noise_of_the_network_itself_widens_the_bars() -> None:
+    def noise(boxes: float, scores: float = 0.0, missed: int = 0) -> Stage:
+        return Stage("noise", boxes, 0.0, scores, 0.0, 100, missed)
+
+    assert bars_for("fp32", noise(1e-3, 1e-5)) == BARS["fp32"]
+    assert bars_for("fp32", noise(0.1, 1e-3, 2)) == Bars(pytest.approx(0.3), pytest.approx(3e-3), pytest.approx(0.06))
+    assert bars_for("fp32", noise(50, 0.5, 90)) == WIDEST
+    assert bars_for("fp32", noise(float("nan"), float("nan"))) == BARS["fp32"]
+    assert bars_for("fp16", noise(50)).boxes == BARS["fp16"].boxes
+    assert bars_for("fp32", replace(noise(0), detections=0)) == BARS["fp32"]
+
+
 def test_images_and_choices() -> None:
     images = random_images(2, (64, 96))
     assert images.shape == (2, 3, 64, 96)
@@ -97,6 +135,7 @@ def test_images_and_choices() -> None:
     assert images.max() <= 1
     assert torch.equal(images, random_images(2, (64, 96)))
     assert images.std() > 0.1
+    assert 0.9 * JITTER < (jittered(images) / images - 1).abs().max() < 1.2 * JITTER
     assert random_images(1, (16, 16)).shape == (1, 3, 16, 16)
     assert spread(range(10), 3) == [0, 3, 6]
     assert spread(range(3), 5) == [0, 1, 2]

@@ -38,8 +38,29 @@ class CheckFailedError(Exception):
         self.failures = tuple(failures)
 
 
+JITTER = 1e-6
+"""Relative change of the pixels that the checkpoint's own answer is tried with. What it does to that answer is as large
+as what rounding does (measured: deployed against checkpoint, v9-t, s, c and e), and no file can be nearer."""
+NOISE = 3.0
+"""Times that change, differences pass whatever the bars ..."""
+WIDEST = Bars(1.0, 1e-2, 0.2)
+"""... up to these: a network that answers more than that with noise is of no use to anyone."""
 BARS = {"fp32": Bars(1e-2, 1e-4, 0.01), "fp16": Bars(2.0, 2e-2, 0.05)}
 """By the quantisation of the file. Those of fp16 catch a broken file; how good it is, its mAP says."""
+
+
+def bars_for(quantization: str, noise: Stage) -> Bars:
+    """The bars for a network that answers a tiny change of its images like `noise`."""
+    usual = BARS[quantization]
+
+    def wider(bar: float, change: float, widest: float) -> float:
+        return max(bar, min(NOISE * change, widest))
+
+    return Bars(
+        wider(usual.boxes, noise.boxes, WIDEST.boxes),
+        wider(usual.scores, noise.scores, WIDEST.scores),
+        wider(usual.missed, noise.missed / max(noise.detections, 1), WIDEST.missed),
+    )
 
 
 @dataclass(frozen=True)
@@ -80,6 +101,8 @@ class Parity:
     confidence: float
     """Of the detections."""
     bars: Bars
+    noise: Stage
+    """The checkpoint on images changed by JITTER."""
     stages: tuple[Stage, ...]
 
     @property
@@ -111,15 +134,17 @@ def compare_stages(
         options: of NMS.
         source: where the images come from, in words.
     """
-    bars = BARS[file.record.quantization]
+    usual = BARS[file.record.quantization]
     reference = torch.cat([_decoded(model, image[None]) for image in images])
-    outputs = [exportable(image[None].to(exportable.points.device, _dtype(exportable))) for image in images]
-    found = {"torch, deployed": torch.cat([file.decode(_maps(exportable, list(o))) for o in outputs]).float().cpu()}
+    changed = torch.cat([_decoded(model, image[None]) for image in jittered(images)])
+    noise = _stage(f"checkpoint, images changed by {JITTER:g}", reference, changed, options, usual)
+    bars = bars_for(file.record.quantization, noise)
+    found = {"torch, deployed": torch.cat([file.decode(_maps(exportable, image[None])) for image in images])}
     batches = BATCHES if file.record.batch is None else (file.record.batch,)
     for batch in batches:
         found[f"file, batch {batch}"] = torch.cat([_decoded(file, some) for some in images.split(batch)])
     stages = tuple(_stage(name, reference, decoded, options, bars) for name, decoded in found.items())
-    return Parity(len(images), source, options.confidence, bars, stages)
+    return Parity(len(images), source, options.confidence, bars, noise, stages)
 
 
 def _decoded(model: DetectionModel, images: Tensor) -> Tensor:
@@ -127,15 +152,13 @@ def _decoded(model: DetectionModel, images: Tensor) -> Tensor:
     return model.decode(maps)
 
 
-def _dtype(exportable: ExportableModel) -> torch.dtype:
-    return next(exportable.network.parameters()).dtype
-
-
-def _maps(exportable: ExportableModel, outputs: list[Tensor]) -> list[Tensor]:
-    """Outputs of the exportable model as `ExportedNetwork.decode` takes them."""
+def _maps(exportable: ExportableModel, images: Tensor) -> list[Tensor]:
+    """What the exportable model says, as `ExportedNetwork.decode` takes it, on the CPU."""
+    weights = next(exportable.network.parameters())
+    outputs = [output.float().cpu() for output in exportable(images.to(weights.device, weights.dtype))]
     if exportable.form != "raw":
         return outputs
-    return [torch.cat(pair, 1).float() for pair in zip(outputs[::2], outputs[1::2], strict=True)]
+    return [torch.cat(pair, 1) for pair in zip(outputs[::2], outputs[1::2], strict=True)]
 
 
 def _stage(name: str, reference: Tensor, decoded: Tensor, options: NMSOptions, bars: Bars) -> Stage:
@@ -166,6 +189,12 @@ def count_missed(reference: Tensor, found: Tensor, options: NMSOptions, bars: Ba
         & (clear[:, None, 5] == found[None, :, 5])
     )
     return len(clear), int((~alike.any(1)).sum())
+
+
+def jittered(images: Tensor, seed: int = 0) -> Tensor:
+    """The images, each pixel times a number within JITTER of 1."""
+    generator = torch.Generator().manual_seed(seed)
+    return images * (1 + JITTER * (2 * torch.rand(images.shape, generator=generator) - 1))
 
 
 def random_images(number: int, size: tuple[int, int], seed: int = 0) -> Tensor:

@@ -62,13 +62,13 @@ class ExportReport:
         )
         console.print(
             f"against the checkpoint on {parity.images} {parity.source}, detections from confidence "
-            f"{parity.confidence:g}; allowed are {parity.bars.boxes:g} px and {parity.bars.scores:g}"
+            f"{parity.confidence:g}; allowed are {parity.bars.boxes:.2g} px and {parity.bars.scores:.2g}"
         )
         table = Table()
         table.add_column("stage", no_wrap=True)
         for title in ("boxes max px", "mean", "scores max", "mean", "same detections"):
             table.add_column(title, justify="right", no_wrap=True)
-        for stage in parity.stages:
+        for stage in (parity.noise, *parity.stages):
             numbers = (stage.boxes, stage.boxes_mean, stage.scores, stage.scores_mean)
             same = f"{stage.detections - stage.missed} of {stage.detections}"
             table.add_row(stage.name, *(f"{number:.1e}" for number in numbers), same)
