@@ -121,7 +121,9 @@ def test_noise_of_the_network_itself_widens_the_bars() -> None:
         return Stage("noise", boxes, 0.0, scores, 0.0, 100, missed)
 
     assert bars_for("fp32", noise(1e-3, 1e-5)) == BARS["fp32"]
-    assert bars_for("fp32", noise(0.1, 1e-3, 2)) == Bars(pytest.approx(0.3), pytest.approx(3e-3), pytest.approx(0.06))
+    assert bars_for("fp32", noise(0.1, 1e-3, 2)) == Bars(
+        pytest.approx(0.3), pytest.approx(3e-3), pytest.approx(0.6), pytest.approx(0.06)
+    )
     assert bars_for("fp32", noise(50, 0.5, 90)) == WIDEST
     assert bars_for("fp32", noise(float("nan"), float("nan"))) == BARS["fp32"]
     assert bars_for("fp16", noise(50)).boxes == BARS["fp16"].boxes
