@@ -6,6 +6,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +52,7 @@ def indented_blocks(text: str) -> list[str]:
 COMMANDS = [
     (path.name, line) for path in DOCS for line in indented_blocks(path.read_text()) if line.startswith("yolo ")
 ]
+TOOLS = [line for path in DOCS for line in indented_blocks(path.read_text()) if line.startswith("python tools/")]
 PYTHON = [(p.name, block) for p in DOCS for block in re.findall(r"```python\n(.*?)```", p.read_text(), re.DOTALL)]
 
 
@@ -87,6 +90,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
     assert done.returncode == 0, done.stderr
     for name in ("best.ckpt", "other.ckpt"):
         shutil.copy(folder / "runs/default/version_0/checkpoints/best.ckpt", folder / name)
+    done = run_yolo("export", "-c", "best.ckpt", cwd=folder)
+    assert done.returncode == 0, done.stderr
     done = run_yolo("fit", "--config=small-dataset", "--config=training-experiment/bccd-yolo.yaml", *SMALL, cwd=folder)
     assert done.returncode == 0, done.stderr
     poison = ["--trainer.callbacks=tests.training.callbacks.poison.PoisonedTarget", "--trainer.callbacks.step=1"]
@@ -121,6 +126,13 @@ def test_command(document: str, line: str, workplace: Path, monkeypatch: pytest.
     done = run(*arguments, cwd=workplace)
     expected = 1 if arguments[0] == "replay" else 0  # 1 says that the step is not finite, which it is
     assert done.returncode == expected, f"{document}: {line}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("line", TOOLS)
+def test_tool(line: str, workplace: Path) -> None:
+    _, script, *arguments = shlex.split(line)
+    done = subprocess.run([sys.executable, ROOT / script, *arguments], cwd=workplace, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("document", "block"), PYTHON)

@@ -50,7 +50,7 @@ class Benchmark:
     runs: int
     parameters: int
     weights: int
-    """Bytes of parameters and buffers."""
+    """Bytes of parameters and buffers, of an exported file its own."""
     batches: tuple[BatchFigures, ...]
 
 
@@ -81,7 +81,7 @@ def benchmark_detector(
     model = lay_out(model)
     device = model.bins.device
     stages = network_stages(model, image_size, letterbox, options)
-    tensors = [*model.parameters(), *model.buffers()]
+    parameters, weights = model.cost
     memory = PeakMemory()
     figures = []
     for batch in batches:
@@ -100,8 +100,8 @@ def benchmark_detector(
         confidence=options.confidence,
         warmup=warmup,
         runs=runs,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        weights=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+        parameters=parameters,
+        weights=weights,
         batches=tuple(figures),
     )
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "validate": Command("yolo.commands.validate", "Measure a checkpoint on a dataset with COCO's metrics."),
     "predict": Command("yolo.commands.predict", "Detect objects in images."),
     "info": Command("yolo.commands.info", "Show parameters, FLOPs and shapes of a network."),
+    "export": Command("yolo.commands.export", "Write a trained network as a file that other programs run."),
     "evaluate": Command("yolo.commands.evaluate", "Measure the detections of any detector with COCO's metrics."),
     "compare": Command("yolo.commands.compare", "Tell whether one checkpoint is better than another."),
     "audit-labels": Command("yolo.commands.audit_labels", "Find labels that a trained detector doubts."),

@@ -17,7 +17,8 @@ from yolo.data.encrypted_loader import EncryptedImageLoader
 from yolo.data.loaders import ImageLoader, load_image, pil_to_rgb
 from yolo.errors import UserError
 from yolo.inference import detections, lay_out, letterboxed, to_network_input
-from yolo.models.checkpoint import ModelCard, load_model
+from yolo.model_file import open_model, require_size
+from yolo.models.checkpoint import ModelCard
 from yolo.models.detection_model import DetectionModel, Maps
 from yolo.size import as_size
 from yolo.tiling import Tiling, detect_tiled
@@ -146,6 +147,7 @@ class Detector:
         self.device = _pick_device(device)
         self.card = card
         self.image_size = as_size(image_size) if image_size is not None else card.image_size
+        require_size(model, self.image_size)
         self.loader = loader or EncryptedImageLoader()
         self.tiling = tiling
         self.class_names = card.class_names
@@ -162,8 +164,8 @@ class Detector:
         loader: ImageLoader | None = None,
         tiling: Tiling | None = None,
     ) -> Detector:
-        """The detector of a checkpoint written by `yolo fit`. UserError when the file cannot be used."""
-        model, card = load_model(checkpoint)
+        """The detector of a checkpoint, or of a file exported from one. UserError when the file cannot be used."""
+        model, card = open_model(checkpoint)
         return cls(model, card, device=device, image_size=image_size, loader=loader, tiling=tiling)
 
     def __call__(

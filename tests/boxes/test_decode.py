@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from yolo.boxes.anchors import make_anchors
 from yolo.boxes.decode import (
     boxes_to_distances,
+    decode_logits,
     decode_maps,
     distances_to_boxes,
     expected_distances,
@@ -72,3 +74,12 @@ def test_decode_does_not_lose_precision_under_autocast() -> None:
 def test_maps_without_room_for_classes_are_refused() -> None:
     with pytest.raises(ValueError, match="got 64"):
         decode_maps([torch.zeros(1, 64, 2, 2)], (8,), BINS)
+
+
+def test_decode_with_constant_anchors_is_the_same() -> None:
+    maps = [torch.randn(2, 64 + 3, 4, 6), torch.randn(2, 64 + 3, 2, 3)]
+    anchors = make_anchors([(4, 6), (2, 3)], [8, 16])
+    boxes, scores = decode_logits(*flatten_maps(maps, 3), anchors, BINS)
+    decoded = decode_maps(maps, [8, 16], BINS)
+    assert torch.equal(boxes.transpose(1, 2), decoded[:, :4])
+    assert torch.equal(scores.transpose(1, 2), decoded[:, 4:])

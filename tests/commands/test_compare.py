@@ -112,7 +112,7 @@ def test_other_classes_are_refused(trained: Path, tmp_path: Path) -> None:
         (["{best}", "{best}", "--json=no/such/file.json"], ["--json is no/such/file.json", "no folder no/such"]),
         (["{best}", "{best}", "--json=."], ["--json is ., which is a folder"]),
         (["{best}", "{best}", "--json={best}"], ["--json would have", "best.ckpt overwritten"]),
-        (["{best}", "{best}", "--overlap=0.3"], ["--overlap is 0.3, but without --tile"]),
+        (["{best}", "{best}", "--overlap=0.3"], ["--overlap 0.3 is that of the windows of --tile"]),
         (["{best}", "{best}", "--g=file.json"], ["--g=file.json"]),
         (["{best}", "{best}", "--device=warp"], ["--device is 'warp'"]),
         (["{best}", "{best}", "--data.root=/no/such", "--data.format=coco"], ["/no/such"]),

@@ -161,7 +161,7 @@ def test_config_of_the_run(tiny_run: Run, tmp_path: Path) -> None:
         (["--size", "64", "64", "64"], ["--size has 3 numbers"]),
         (["--tile", "64", "--overlap", "1"], ["overlap is 1"]),
         (["--tile", "64", "--overlap", "7"], ["overlap is 7"]),
-        (["--overlap", "0.3"], ["--overlap is 0.3, but without --tile"]),
+        (["--overlap", "0.3"], ["--overlap 0.3 is that of the windows of --tile"]),
         (["--benchmark", "--tile", "64"], ["--benchmark measures", "--tile is 64"]),
         (["--conf", "0.5"], ["--conf is 0.5", "--conf-prod, 0.25"]),
         (["--max-d", "3"], ["--max-d"]),

@@ -127,3 +127,11 @@ def test_deployed_model_computes_what_the_training_form_does(
     if dtype == torch.float64:
         for a, b in zip(deployed(batch)[0], maps, strict=True):
             torch.testing.assert_close(a, b, atol=1e-7, rtol=1e-7)
+
+
+def test_cost_counts_parameters_and_bytes() -> None:
+    model = OneLevel(3).deploy()
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert model.cost == (count, 4 * count)
+    assert OwnBins().cost == (0, 16)
+    assert model.fixed_size is None

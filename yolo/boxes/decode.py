@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from yolo.boxes.anchors import make_anchors
+from yolo.boxes.anchors import Anchors, make_anchors
 from yolo.boxes.convert import xyxy_to_xywh
 
 
@@ -84,6 +84,21 @@ def decode_maps(maps: Sequence[Tensor], strides: Sequence[int], bins: Tensor) ->
     """
     box_logits, class_logits = flatten_maps(maps, count_classes(maps, bins))
     anchors = make_anchors([(level.shape[2], level.shape[3]) for level in maps], strides, box_logits.device)
+    boxes, scores = decode_logits(box_logits, class_logits, anchors, bins)
+    return torch.cat([boxes, scores], dim=-1).transpose(1, 2)
+
+
+def decode_logits(box_logits: Tensor, class_logits: Tensor, anchors: Anchors, bins: Tensor) -> tuple[Tensor, Tensor]:
+    """The arithmetic of `decode_maps`, for graphs whose anchors are constants.
+
+    Args:
+        box_logits: float32 `[B, A, 4*R]`.
+        class_logits: float32 `[B, A, C]`.
+        anchors: the A points and their strides.
+        bins: distance in strides each bin stands for, `[R]`.
+
+    Returns:
+        Boxes xywh `[B, A, 4]` in pixels of the network input and probabilities `[B, A, C]`.
+    """
     distances = expected_distances(box_logits, bins) * anchors.strides[:, None]
-    boxes = xyxy_to_xywh(distances_to_boxes(anchors.points, distances))
-    return torch.cat([boxes, class_logits.sigmoid()], dim=-1).transpose(1, 2)
+    return xyxy_to_xywh(distances_to_boxes(anchors.points, distances)), class_logits.sigmoid()

@@ -112,10 +112,10 @@ def write(
     from yolo.data.loaders import load_image
     from yolo.data.source import choose_loader, confidential, loader_of_run
     from yolo.evaluation.audit_files import write_csv, write_sheets
-    from yolo.models.checkpoint import CARD_KEY, read_checkpoint
+    from yolo.model_file import read_card
 
     if loader is None and data.format != "shapes":
-        loader = loader_of_run(read_checkpoint(options.checkpoint)[CARD_KEY]["config"]["trainer"]["image_loader"])
+        loader = loader_of_run(read_card(options.checkpoint).config["trainer"]["image_loader"])
     chosen = choose_loader(data, loader)
     secret = confidential(data, chosen)
     options.output.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,8 @@ from yolo.commands.measurement import DetectionOptions, MeasureOptions, prepare,
 from yolo.commands.measuring import parse_measuring
 from yolo.commands.output_place import require_file
 from yolo.errors import UserError, require_ranges
-from yolo.models.checkpoint import CARD_KEY, ModelCard, read_checkpoint
+from yolo.model_file import read_card
+from yolo.models.checkpoint import ModelCard
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,7 +110,7 @@ def compare_checkpoints(
     """
     from yolo.evaluation.comparison import compare
 
-    cards = [ModelCard.from_dict(read_checkpoint(path)[CARD_KEY]) for path in (options.a, options.b)]
+    cards = [read_card(path) for path in (options.a, options.b)]
     require_same_classes(options, *cards)
     first = settings_for_both(options, cards[0])
     second = replace(first, checkpoint=options.b)

@@ -11,7 +11,8 @@ from yolo.commands.outcome import Outcome
 from yolo.data.loaders import ImageLoader
 from yolo.data.options import DataOptions
 from yolo.errors import UserError
-from yolo.models.checkpoint import CARD_KEY, allow_network, read_checkpoint
+from yolo.model_file import read_card
+from yolo.models.checkpoint import allow_network
 from yolo.size import size_option
 from yolo.versions import versions
 
@@ -41,7 +42,7 @@ class CheckpointOption:
     """What is measured."""
 
     checkpoint: Path
-    """Checkpoint written by `yolo fit`."""
+    """Checkpoint written by `yolo fit`, or a file that `yolo export` made of one."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ def stored_data(
     checkpoint: str | Path, arguments: Sequence[str], config_flags: Sequence[str] = ("--config", "-c")
 ) -> dict[str, Any]:
     """The data section of the run that wrote a checkpoint, as far as it means something with these arguments."""
-    stored: dict[str, Any] = read_checkpoint(checkpoint)[CARD_KEY]["config"]["data"]
+    stored: dict[str, Any] = read_card(checkpoint).config["data"]
     given = {item.partition("=")[0] for item in arguments}
     if given & {*config_flags, "--data", "--data.root", "--data.format"}:  # another dataset: these mean nothing in it
         stored = {name: value for name, value in stored.items() if name not in SPLIT_OPTIONS}

@@ -39,7 +39,7 @@ class PredictOptions:
     when none could or the input is at fault."""
 
     checkpoint: Path
-    """Checkpoint written by `yolo fit`."""
+    """Checkpoint written by `yolo fit`, or a file that `yolo export` made of one."""
     source: Path
     """Image, video, folder of images or quoted glob pattern; encrypted images (.enc) by the key in
     YOLO_ENCRYPTION_KEY."""

@@ -25,12 +25,14 @@ class DetectionModel(nn.Module):
     Attributes:
         head: the main branch's head. A network without a `DetectHead` registers a `bins` parameter or buffer instead.
         auxiliary: what exists for training alone, or None; `deploy` drops it.
+        fixed_size: (height, width) that images must have, of exported files; None for any multiple of the stride.
     """
 
     num_classes: int
     strides: tuple[int, ...]
     head: DetectHead
     auxiliary: nn.Module | None
+    fixed_size: tuple[int, int] | None = None
 
     def __init__(self, num_classes: int, strides: Sequence[int] = (8, 16, 32)) -> None:
         super().__init__()
@@ -62,6 +64,13 @@ class DetectionModel(nn.Module):
     def decode(self, maps: Maps) -> Tensor:
         """One branch's raw maps to [B, 4 + num_classes, A] float32: xywh in pixels, then sigmoid scores."""
         return decode_maps(maps, self.strides, self.bins)
+
+    @property
+    def cost(self) -> tuple[int, int]:
+        """Number of parameters, and bytes of parameters and buffers."""
+        tensors = [*self.parameters(), *self.buffers()]
+        count = sum(parameter.numel() for parameter in self.parameters())
+        return count, sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     def deploy(self) -> DetectionModel:
         """A copy for inference: eval mode, no auxiliary part, normalisation and parallel branches fused."""

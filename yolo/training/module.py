@@ -20,7 +20,8 @@ from yolo.errors import UserError
 from yolo.evaluation.evaluator import Evaluator, Metrics
 from yolo.inference import detect, lay_out, to_network_input
 from yolo.losses.detection import DetectionLoss, LossResult, ReduceSum
-from yolo.models.checkpoint import CARD_KEY, ModelCard, NetworkSpec, load_model
+from yolo.model_file import open_model, require_size
+from yolo.models.checkpoint import CARD_KEY, ModelCard, NetworkSpec
 from yolo.ranks import sum_over_ranks, world_size
 from yolo.size import as_size
 from yolo.training.compiled import CompiledForward
@@ -79,14 +80,18 @@ class YOLOModule(LightningModule):
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, **overrides: Any) -> YOLOModule:
-        """The module of a checkpoint, with the weights that validation measured and options replaced by `overrides`."""
-        model, card = load_model(path)
+        """The module of a checkpoint, with the weights that validation measured, or of a file exported from one.
+
+        `overrides` replace options.
+        """
+        model, card = open_model(path)
         module = cls(
             model_config=card.network.name,
             class_width=card.network.class_width,
             network_args=card.network.args,
             **{"image_size": card.image_size, **card.config["model"], **overrides},
         )
+        require_size(model, module.image_size)
         module.model, module.card = model, card
         return module
 

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import json
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import Run, assert_user_error, run_yolo
+from tests.export.random_network import random_checkpoint
+from yolo import Detector
+from yolo.cli import main
+from yolo.commands.measurement import measure
+from yolo.commands.validate import parse
+from yolo.errors import UserError
+from yolo.export import onnx as onnx_export
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The best checkpoint of the tiny run as a file."""
+    path = tmp_path_factory.mktemp("exported") / "best.onnx"
+    done = run_yolo("export", "-c", tiny_run.best, "-o", path, "--dynamic-batch", "--simplify")
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A file and its checkpoint, which finds things in noise."""
+    checkpoint = random_checkpoint(tmp_path_factory.mktemp("pair") / "a.ckpt", "v9-t")
+    done = run_yolo("export", "-c", checkpoint)
+    assert done.returncode == 0, done.stderr
+    return checkpoint.with_suffix(".onnx"), checkpoint
+
+
+def test_prints_and_keeps_the_comparison(tmp_path: Path, pictures: Path) -> None:
+    checkpoint = random_checkpoint(tmp_path / "a.ckpt", "v9-t")
+    done = run_yolo("export", "--checkpoint", checkpoint, "--images", pictures, "--opset=13")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ckpt", "a.onnx", "a.onnx.json", "pictures"]
+    document = json.loads((tmp_path / "a.onnx.json").read_text())
+    assert document["parity"]["source"] == f"images of {pictures}"
+    assert document["parity"]["images"] == 16
+    assert document["parity"]["failures"] == []
+    stored = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
+    assert json.loads(stored["yolo"]) == document["record"]
+    for words in ("file, batch 1", "accuracy was not measured", "form full, fp32", "16 images of"):
+        assert words in done.stdout
+    assert "Warning" not in done.stderr
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    import cv2
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for index in range(20):
+        image = np.random.default_rng(index).integers(0, 255, (40, 60, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{index}.png"), image)
+    return folder
+
+
+def test_validates_like_its_checkpoint(exported: Path, tiny_run: Run) -> None:
+    options, data, _ = parse(["-c", str(exported), "--workers=0"])
+    assert (data.format, data.shapes_val) == ("shapes", 9)
+    found = measure(options, data).as_dict()
+    wanted = measure(replace(options, checkpoint=tiny_run.best), data).as_dict()
+    assert found == pytest.approx(wanted, abs=1e-4)
+
+
+def test_benchmark_of_a_file(exported: Path, tmp_path: Path) -> None:
+    done = run_yolo("validate", "-c", exported, "--benchmark", "--benchmark-runs=2", "--benchmark-warmup=1",
+                    "--no-plots", "--no-report", "-o", tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"weights: {exported.stat().st_size / 1e6:.1f} MB" in done.stdout
+
+
+def test_predicts_like_its_checkpoint(pair: tuple[Path, Path], pictures: Path, tmp_path: Path) -> None:
+    found: list[Any] = []
+    for name, checkpoint in zip(("file", "checkpoint"), pair, strict=True):
+        folder = tmp_path / name
+        done = run_yolo("predict", "-c", checkpoint, "-s", pictures, "-o", folder, "--no-draw",
+                        "--save-json", "--device=cpu", "--batch-size=3")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads((folder / "predictions.json").read_text()))
+    assert any(entry["detections"] for entry in found[0])
+    for one, other in zip(*found, strict=True):
+        assert [d["name"] for d in one["detections"]] == [d["name"] for d in other["detections"]]
+        for key in ("score", "box"):
+            values = [np.array([d[key] for d in entry["detections"]]) for entry in (one, other)]
+            np.testing.assert_allclose(*values, atol=0.02)
+
+
+def test_detector(pair: tuple[Path, Path]) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (40, 90, 3), np.uint8)
+    found, wanted = (Detector.load(path, device="cpu")(image) for path in pair)
+    assert len(found) == len(wanted) > 0
+    np.testing.assert_allclose(found.boxes, wanted.boxes, atol=0.02)
+    with pytest.raises(UserError, match="exported for images of 64 x 64"):
+        Detector.load(pair[0], image_size=96)
+
+
+def test_other_sizes_of_a_file_are_refused(exported: Path, tmp_path: Path) -> None:
+    for command in (["validate"], ["predict", "-s", str(exported)]):
+        done = run_yolo(*command, "-c", exported, "-o", tmp_path / "out", "--size", "96")
+        assert_user_error(done, "exported for images of 64 x 64", "96 x 96")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rectangular_raw_file(tmp_path: Path) -> None:
+    checkpoint = random_checkpoint(tmp_path / "a.ckpt", "v9-t")
+    done = run_yolo("export", "-c", checkpoint, "--size", "64", "96", "--form=raw", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    image = np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)
+    found = Detector.load(tmp_path / "a.onnx", device="cpu")(image, confidence=0.05)
+    wanted = Detector.load(checkpoint, device="cpu", image_size=(64, 96))(image, confidence=0.05)
+    assert len(found) == len(wanted) > 0
+    np.testing.assert_allclose(found.boxes, wanted.boxes, atol=0.02)
+
+
+def test_a_network_of_ones_own(tmp_path: Path) -> None:
+    checkpoint = random_checkpoint(tmp_path / "a.ckpt", "tests.models.test_checkpoint.TinyNetwork")
+    done = run_yolo("export", "-c", checkpoint, "--network=tests.models.test_checkpoint.TinyNetwork")
+    assert done.returncode == 0, done.stderr
+    done = run_yolo("validate", "-c", tmp_path / "a.onnx", "--data.format=shapes", "--data.shapes_val=3",
+                    "--workers=0", "-o", tmp_path / "out", "--no-plots", "--no-report")  # fmt: skip
+    assert_user_error(done, "5 classes", "3 (class 0, class 1")  # the file needs no import, but this is not its data
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "fragment"),
+    [
+        ("data", {"nonsense": 1}, "nonsense"),
+        ("data", {"format": "evil"}, "evil"),
+        ("model", {"nms_iou_threshold": 7}, "7"),
+        ("trainer", {"image_loader": "os.system"}, "os.system"),
+    ],
+)
+def test_a_record_with_impossible_options(
+    section: str, values: dict[str, Any], fragment: str, exported: Path, tmp_path: Path
+) -> None:
+    proto = onnx.load(exported)
+    record = json.loads(proto.metadata_props[0].value)
+    record["config"][section] |= values
+    if section == "trainer":
+        record["config"]["data"] |= {"format": "yolo", "root": str(tmp_path)}
+    onnx.helper.set_model_props(proto, {"yolo": json.dumps(record)})
+    onnx.save(proto, tmp_path / "a.onnx")
+    assert_user_error(run_yolo("validate", "-c", tmp_path / "a.onnx", "-o", tmp_path / "out"), fragment)
+
+
+def test_a_file_that_computes_something_else_is_not_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = random_checkpoint(tmp_path / "a.ckpt", "v9-t")
+    (tmp_path / "a.onnx").write_text("the last one")
+    write = onnx_export.write
+
+    def spoil(model: Any, record: Any, config: Any, path: Path) -> dict[str, int]:
+        operators = write(model, record, config, path)
+        proto = onnx.load(path)
+        bias = next(t for t in proto.graph.initializer if t.name.endswith("head.cls.0.2.bias"))
+        bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.1), bias.name))
+        onnx.save(proto, path)
+        return operators
+
+    monkeypatch.setattr(onnx_export, "write", spoil)
+    with pytest.raises(SystemExit) as end:
+        main(["export", "-c", str(checkpoint)])
+    assert end.value.code == 1
+    assert "a.ckpt was not exported: file, batch 1: scores differ by" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ckpt", "a.onnx"]
+    assert (tmp_path / "a.onnx").read_text() == "the last one"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--format=tflite"], ["format", "tflite", "onnx"]),
+        (["--opset=12"], ["--opset is 12", "13 to 20"]),
+        (["--form=boxes"], ["form", "boxes"]),
+        (["--half"], ["--half", "GPU", "CPU"]),
+        (["--half", "--device=cpu"], ["--half", "CPU"]),
+        (["--device=tpu"], ["--device is 'tpu'", "auto, cpu or cuda"]),
+        (["--size=100"], ["100", "multiples of 32"]),
+        (["--output=a.tflite"], ["a.tflite", "ends in .onnx"]),
+        (["--output=nowhere/a.onnx"], ["nowhere/a.onnx", "no folder nowhere"]),
+        (["--output=folder.onnx"], ["folder.onnx", "is a folder"]),
+        (["--images=nowhere"], ["--images is nowhere", "no folder"]),
+        (["--images=empty"], ["empty", "no images"]),
+        (["--images=broken"], ["a.png"]),
+        (["--checkpoint=none.ckpt"], ["none.ckpt", "no such checkpoint file"]),
+        (["--checkpoint=broken/a.png"], ["a.png", "not a readable checkpoint"]),
+    ],
+)
+def test_impossible_requests(
+    arguments: list[str], fragments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any) -> None:
+        raise AssertionError("began to work")
+
+    monkeypatch.setattr(onnx_export, "write", never)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for name in ("empty", "broken", "folder.onnx"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "broken" / "a.png").write_text("no image")
+    random_checkpoint(tmp_path / "a.ckpt", "v9-t")
+    before = sorted(tmp_path.rglob("*"))
+    assert_user_error(run_yolo("export", "--checkpoint=a.ckpt", *arguments, cwd=tmp_path), *fragments)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = random_checkpoint(tmp_path / "a.ckpt", "v9-t")
+
+    def refuse(path: Path, *_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(path))  # root, whom tests may run as, is never refused
+
+    (tmp_path / "closed").mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
+    monkeypatch.setattr(Path, "touch", refuse)
+    done = run_yolo("export", "-c", checkpoint, "-o", tmp_path / "closed" / "a.onnx")
+    assert_user_error(done, "closed/a.onnx, which cannot be written: Permission denied")
+
+
+def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = random_checkpoint(tmp_path / "a.ckpt", "v9-t")
+    monkeypatch.setattr(onnx_export, "find_spec", lambda name: None)
+    done = run_yolo("export", "-c", checkpoint)
+    assert_user_error(done, "needs onnx and onnxruntime: pip install 'yolo[export]'")

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.export.random_network import card_of, randomise
+from tests.models.test_checkpoint import TinyNetwork
+from yolo.errors import UserError
+from yolo.export.model import ExportableModel
+from yolo.export.onnx import OnnxConfig, require_packages, write
+from yolo.models.detection_model import DetectionModel, Maps
+from yolo.models.registry import build_model
+from yolo.runtime.metadata import ExportRecord
+from yolo.runtime.network import ExportedNetwork
+from yolo.runtime.onnx import open_network
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+SIZE = (64, 96)
+
+
+@pytest.fixture(scope="module")
+def network() -> DetectionModel:
+    return randomise(build_model("v9-t", 3))
+
+
+def exported(model: DetectionModel, config: OnnxConfig, path: Path) -> tuple[ExportedNetwork, dict[str, int]]:
+    exportable = ExportableModel(model, SIZE, config.form)
+    batch = None if config.dynamic_batch else 1
+    if config.half:
+        exportable.half_precision()
+    record: ExportRecord = exportable.record("v9-t", card_of("v9-t", 3, SIZE), batch=batch)
+    operators = write(exportable, record, config, path)
+    return open_network(path), operators
+
+
+@pytest.mark.parametrize("opset", [13, 17, 20])
+@pytest.mark.parametrize("form", ["full", "split", "raw"])
+def test_the_file_computes_what_the_network_computes(
+    network: DetectionModel, form: Any, opset: int, tmp_path: Path
+) -> None:
+    config = OnnxConfig(form=form, opset=opset, dynamic_batch=opset == 17, simplify=opset == 20)
+    path = tmp_path / "a.onnx"
+    file, operators = exported(network, config, path)
+    images = torch.rand(3, 3, *SIZE)
+    with torch.no_grad():
+        wanted = network.decode(network(images)[0])
+    found = file.decode(file(images)[0])
+    assert (found - wanted)[:, :4].abs().max() < 1e-2
+    assert (found - wanted)[:, 4:].abs().max() < 1e-4
+    proto = onnx.load(path)
+    assert [entry.version for entry in proto.opset_import if entry.domain == ""] == [opset]
+    assert "Conv" in operators
+    assert sum(operators.values()) == len(proto.graph.node)
+    assert not {"BatchNormalization", *(["Gather", "Shape"] if config.simplify else [])} & set(operators)
+    assert path.stat().st_size < 1.1 * network.deploy().cost[1]
+    first = proto.graph.input[0].type.tensor_type.shape.dim[0]
+    assert (first.dim_param, first.dim_value) == (("batch", 0) if config.dynamic_batch else ("", 1))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]  # no weights beside it
+
+
+@pytest.mark.slow
+def test_simplified_is_smaller(network: DetectionModel, tmp_path: Path) -> None:
+    counts = [
+        sum(exported(network, OnnxConfig(dynamic_batch=True, simplify=simplify), tmp_path / "a.onnx")[1].values())
+        for simplify in (False, True)
+    ]
+    assert counts[1] < 0.9 * counts[0]
+
+
+def test_half(network: DetectionModel, tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    file, _ = exported(network, OnnxConfig(half=True), path)
+    images = torch.rand(1, 3, *SIZE)
+    with torch.no_grad():
+        wanted = network.decode(network(images)[0])
+    assert (file.decode(file(images)[0]) - wanted)[:, 4:].abs().max() < 0.02
+    assert path.stat().st_size < 0.55 * network.deploy().cost[1]
+
+
+class Unsupported(TinyNetwork):
+    """Has an operator that ONNX lacks."""
+
+    def forward(self, images: Tensor) -> tuple[Maps, ...]:
+        return super().forward(torch.special.bessel_j0(images))
+
+
+def test_operators_that_onnx_lacks(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--opset is 17: .*bessel_j0"):
+        exported(Unsupported(3).eval(), OnnxConfig(), tmp_path / "a.onnx")
+
+
+def test_a_graph_that_the_checker_refuses(
+    network: DetectionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise onnx.checker.ValidationError("no such\noperator")
+
+    monkeypatch.setattr(onnx.checker, "check_model", refuse)
+    with pytest.raises(UserError, match=r"onnx\.checker refuses the graph: no such operator"):
+        exported(network, OnnxConfig(), tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize("opset", [12, 21, -1])
+def test_opsets_out_of_range(opset: int) -> None:
+    with pytest.raises(UserError, match=f"--opset is {opset}, expected one from 13 to 20"):
+        OnnxConfig(opset=opset)
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr("yolo.export.onnx.find_spec", lambda name: None if name == "onnxslim" else found(name))
+    require_packages(OnnxConfig())
+    with pytest.raises(UserError, match=r"needs onnxslim: pip install 'yolo\[export\]'"):
+        require_packages(OnnxConfig(simplify=True))

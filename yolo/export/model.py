@@ -1,0 +1,136 @@
+"""The one model that every format is made from: deployed, of static shapes, in operators that converters keep."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from yolo.boxes.anchors import Anchors, make_anchors
+from yolo.boxes.decode import decode_logits
+from yolo.models.checkpoint import ModelCard
+from yolo.models.detection_model import DetectionModel
+from yolo.models.gelan import GELAN
+from yolo.models.head import DetectHead
+from yolo.runtime.forms import Form, Quantization
+from yolo.runtime.metadata import ExportRecord, evaluation_config
+
+
+class ExportableModel(nn.Module):
+    """Images of one size to the outputs of one form, by the network's own decode.
+
+    Box and class logits leave the head apart and meet only in the output, if at all: an INT8 file gives what is
+    concatenated one scale, and boxes of hundreds of pixels would leave scores a single level.
+
+    Args:
+        model: trained network; a copy of it is deployed.
+        image_size: (height, width), whole cells of the coarsest level.
+        form: what comes out; see `yolo.runtime.forms.Form`.
+
+    Attributes:
+        levels: (height, width) in cells of each level.
+    """
+
+    def __init__(self, model: DetectionModel, image_size: tuple[int, int], form: Form) -> None:
+        super().__init__()
+        self.network = model.deploy()
+        self.image_size, self.form = image_size, form
+        self.classes, self.strides = model.num_classes, model.strides
+        if type(self.network) is GELAN:  # a network of a user's own may do something with its head's maps
+            self.network.head = HeadApart(self.network.head)  # type: ignore[assignment]
+        replace_silu(self.network)
+        self.register_buffer("bins", model.bins.detach().clone().float())
+        with torch.no_grad():
+            logits = self.logits(torch.zeros(1, 3, *image_size, device=model.bins.device))
+        self.levels = tuple((boxes.shape[2], boxes.shape[3]) for boxes, _ in logits)
+        anchors = make_anchors(self.levels, self.strides, model.bins.device)
+        self.register_buffer("points", anchors.points)
+        self.register_buffer("steps", anchors.strides)
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """float [B, 3, H, W] in 0..1 to the outputs of the form, in the order of `ExportRecord.outputs`."""
+        levels = self.logits(images)
+        if self.form == "raw":
+            return tuple(logits for pair in levels for logits in pair)
+        box_logits, class_logits = (
+            torch.cat([rows(logits, size) for logits, size in zip(kind, self.levels, strict=True)], 1).float()
+            for kind in zip(*levels, strict=True)
+        )  # [B, A, 4 * R], [B, A, C]
+        anchors = Anchors(self.get_buffer("points"), self.get_buffer("steps"))
+        boxes, scores = decode_logits(box_logits, class_logits, anchors, self.get_buffer("bins"))
+        if self.form == "split":
+            return boxes.transpose(1, 2), scores.transpose(1, 2)
+        return (torch.cat([boxes, scores], 2).transpose(1, 2),)
+
+    def logits(self, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Of each level the box logits [B, 4 * R, h, w] and the class logits [B, C, h, w]."""
+        maps, *_ = self.network(images)
+        widths = 4 * self.get_buffer("bins").numel(), self.classes
+        return [level.split(widths, 1) if isinstance(level, Tensor) else level for level in maps]
+
+    def half_precision(self) -> ExportableModel:
+        """The same network in float16, in place; the decode stays float32."""
+        self.network.half()
+        return self
+
+    def record(
+        self, name: str, card: ModelCard, *, batch: int | None = 1, quantization: Quantization = "fp32"
+    ) -> ExportRecord:
+        """What a file of it says about itself.
+
+        Args:
+            name: of the architecture.
+            card: of the checkpoint.
+            batch: images per run, None for any number.
+            quantization: of the file.
+        """
+        return ExportRecord(
+            network=name,
+            parameters=sum(parameter.numel() for parameter in self.network.parameters()),
+            class_names=card.class_names,
+            category_ids=card.category_ids,
+            dataset_names=card.dataset_names,
+            image_size=self.image_size,
+            letterbox=card.letterbox,
+            strides=self.strides,
+            levels=self.levels,
+            bins=tuple(self.get_buffer("bins").tolist()),
+            form=self.form,
+            batch=batch,
+            quantization=quantization,
+            config=evaluation_config(card),
+        )
+
+
+class HeadApart(nn.Module):
+    """A detection head that gives its two branches apart: of each level [B, 4 * R, h, w] and [B, C, h, w]."""
+
+    def __init__(self, head: DetectHead) -> None:
+        super().__init__()
+        self.box, self.cls, self.bins = head.box, head.cls, head.bins
+
+    def forward(self, features: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """One pair per feature map."""
+        return [(box(x), cls(x)) for x, box, cls in zip(features, self.box, self.cls, strict=True)]
+
+
+class SiLU(nn.Module):
+    """x * sigmoid(x) in two operators, which every converter and quantiser knows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return x * torch.sigmoid(x)
+
+
+def replace_silu(module: nn.Module) -> None:
+    """Put `SiLU` in the place of every torch.nn.SiLU below the module."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.SiLU):
+            setattr(module, name, SiLU())
+        else:
+            replace_silu(child)
+
+
+def rows(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """[B, K, h, w] of known h and w -> [B, h * w, K], the batch alone free."""
+    return logits.reshape(-1, logits.shape[1], size[0] * size[1]).transpose(1, 2)

@@ -1,0 +1,141 @@
+"""ONNX files, by torch.onnx.
+
+By its tracing exporter: it writes any of the opsets below, where the one built on torch.export (torch 2.13) starts at
+18 and hands over that opset whatever was asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yolo.errors import UserError
+from yolo.runtime.forms import INPUT, Form
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from yolo.export.model import ExportableModel
+    from yolo.runtime.metadata import ExportRecord
+
+OPSETS = range(13, 21)
+
+
+@dataclass(frozen=True)
+class OnnxConfig:
+    """Options of ONNX files."""
+
+    form: Form = "full"
+    """What comes out: full, boxes and scores in one tensor output0; split, the two apart; raw, the logits of each
+    level."""
+    opset: int = 17
+    """Version of the ONNX operators, 13 to 20."""
+    dynamic_batch: bool = False
+    """Let a run take any number of images instead of one."""
+    simplify: bool = False
+    """Merge and drop operators with onnxslim; the numbers stay."""
+    half: bool = False
+    """16-bit weights, arithmetic and input, for GPUs; exported on one."""
+
+    def __post_init__(self) -> None:
+        if self.opset not in OPSETS:
+            raise UserError(f"--opset is {self.opset}, expected one from {OPSETS[0]} to {OPSETS[-1]}")
+
+
+def require_packages(config: OnnxConfig) -> None:
+    """UserError that names the pip command unless everything that the config takes is installed."""
+    needed = ["onnx", "onnxruntime", *(["onnxslim"] if config.simplify else [])]
+    missing = [name for name in needed if find_spec(name) is None]
+    if missing:
+        raise UserError(f"ONNX export needs {' and '.join(missing)}: pip install 'yolo[export]'")
+
+
+def write(model: ExportableModel, record: ExportRecord, config: OnnxConfig, path: Path) -> dict[str, int]:
+    """Write the file, with the record in it, after onnx.checker has passed it.
+
+    Args:
+        model: in float16 where the config says half.
+        record: what the file says about itself.
+        config: options.
+        path: of the file.
+
+    Returns:
+        How often each operator occurs in it.
+
+    Raises:
+        UserError: torch cannot express the network in this opset, or onnx.checker refuses the graph.
+    """
+    import onnx
+
+    from yolo.runtime.metadata import RECORD_KEY
+
+    _trace(model, record, config, path)
+    proto = onnx.load(path)
+    _name_shapes(proto, record)
+    if config.simplify:
+        import onnxslim
+
+        proto = onnxslim.slim(proto)
+    onnx.helper.set_model_props(proto, {RECORD_KEY: record.to_json()})
+    proto.producer_name, proto.producer_version = record.program.rpartition(" ")[::2]
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise UserError(f"onnx.checker refuses the graph: {' '.join(str(error).split())[:300]}") from error
+    path.write_bytes(proto.SerializeToString())
+    return dict(Counter(node.op_type for node in proto.graph.node).most_common())
+
+
+def _trace(model: ExportableModel, record: ExportRecord, config: OnnxConfig, path: Path) -> None:
+    import torch
+
+    sample = next(model.network.parameters())
+    images = torch.zeros(1, 3, *model.image_size, dtype=sample.dtype, device=sample.device)
+    names = list(record.outputs)
+    with _quiet(), _operators_at_fault(config.opset):
+        torch.onnx.export(
+            model,
+            (images,),
+            str(path),
+            input_names=[INPUT],
+            output_names=names,
+            opset_version=config.opset,
+            dynamic_axes={name: {0: "batch"} for name in (INPUT, *names)} if config.dynamic_batch else None,
+            dynamo=False,
+        )
+
+
+@contextlib.contextmanager
+def _operators_at_fault(opset: int) -> Iterator[None]:
+    """Say in one sentence what of the network ONNX has no operator for."""
+    from torch.onnx.errors import UnsupportedOperatorError
+
+    try:
+        yield
+    except UnsupportedOperatorError as error:
+        raise UserError(f"--opset is {opset}: {' '.join(str(error).split())[:300]}") from error
+
+
+def _name_shapes(proto: ModelProto, record: ExportRecord) -> None:
+    """Write into the outputs' shapes what the tracer left open: all but the batch is known."""
+    for output in proto.graph.output:
+        dimensions: Any = output.type.tensor_type.shape.dim
+        for dimension, size in zip(dimensions[1:], record.outputs[output.name], strict=True):
+            dimension.dim_value = size
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch says about its tracer: that it is old, and that shapes become constants, as they should."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        yield

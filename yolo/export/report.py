@@ -1,0 +1,75 @@
+"""What there is to say of an exported file: for people, and as JSON beside the file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yolo.export.parity import Parity
+from yolo.runtime.metadata import ExportRecord
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """A file and the checks it was put to."""
+
+    name: str
+    record: ExportRecord
+    size: int
+    """Bytes."""
+    sha256: str
+    weights: int
+    """Bytes of the deployed network's parameters and buffers in float32."""
+    operators: Mapping[str, int]
+    """How often each occurs in the graph."""
+    parity: Parity
+
+    @classmethod
+    def of(
+        cls, name: str, path: Path, record: ExportRecord, weights: int, operators: Mapping[str, int], parity: Parity
+    ) -> ExportReport:
+        """Of the file at `path`, which will be called `name`."""
+        content = path.read_bytes()
+        return cls(name, record, len(content), hashlib.sha256(content).hexdigest(), weights, operators, parity)
+
+    def to_json(self) -> str:
+        """For programs."""
+        file: dict[str, Any] = {
+            "name": self.name,
+            "bytes": self.size,
+            "sha256": self.sha256,
+            "weights_bytes": self.weights,
+            "operators": dict(self.operators),
+        }
+        document = {"record": self.record.to_dict(), "file": file, "parity": self.parity.to_dict()}
+        return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+    def show(self, console: Console) -> None:
+        """Print it."""
+        from rich.table import Table
+
+        record, parity = self.record, self.parity
+        console.print(
+            f"{self.name}: form {record.form}, {record.quantization}, {sum(self.operators.values())} operators, "
+            f"{self.size / 1e6:.2f} MB ({self.size / self.weights:.3f} of the weights)"
+        )
+        console.print(
+            f"against the checkpoint on {parity.images} {parity.source}, detections from confidence "
+            f"{parity.confidence:g}; allowed are {parity.bars.boxes:.2g} px and {parity.bars.scores:.2g}"
+        )
+        table = Table()
+        table.add_column("stage", no_wrap=True)
+        for title in ("boxes max px", "mean", "scores max", "mean", "same detections"):
+            table.add_column(title, justify="right", no_wrap=True)
+        for stage in (parity.noise, *parity.stages):
+            numbers = (stage.boxes, stage.boxes_mean, stage.scores, stage.scores_mean)
+            same = f"{stage.detections - stage.missed} of {stage.detections}"
+            table.add_row(stage.name, *(f"{number:.1e}" for number in numbers), same)
+        console.print(table)

@@ -1,0 +1,47 @@
+"""A trained detector in a file: a checkpoint, or what `yolo export` made of one."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any, cast
+
+from yolo.errors import UserError
+from yolo.models.checkpoint import CARD_KEY, ModelCard, load_model, read_checkpoint
+from yolo.models.detection_model import DetectionModel
+
+RUNTIMES = {".onnx": "yolo.runtime.onnx"}
+"""Modules with `read_record` and `open_network`, by the ending of their files."""
+
+
+def open_model(path: str | Path) -> tuple[DetectionModel, ModelCard]:
+    """The network in eval mode and what is known about it. UserError when the file cannot be used."""
+    runtime = _runtime(path)
+    if runtime is None:
+        return load_model(path)
+    network = runtime.open_network(Path(path))
+    return network, network.record.card
+
+
+def read_card(path: str | Path) -> ModelCard:
+    """What is known about a network, without it. UserError when the file cannot be used."""
+    runtime = _runtime(path)
+    if runtime is None:
+        return ModelCard.from_dict(read_checkpoint(path)[CARD_KEY])
+    return cast(ModelCard, runtime.read_record(Path(path)).card)
+
+
+def require_size(model: DetectionModel, size: tuple[int, int]) -> None:
+    """UserError when an input of `size` (height, width) is not what the network was exported for."""
+    if model.fixed_size not in (None, size):
+        assert model.fixed_size is not None
+        height, width = model.fixed_size
+        raise UserError(
+            f"the file was exported for images of {height} x {width} (height x width), --size is "
+            f"{size[0]} x {size[1]}: leave it out or export anew"
+        )
+
+
+def _runtime(path: str | Path) -> Any:
+    module = RUNTIMES.get(Path(path).suffix.lower())
+    return None if module is None else importlib.import_module(module)
