@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +21,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from tests.export.random_network import random_checkpoint
 from yolo.cli import main as yolo
 from yolo.commands.measurement import MeasureOptions, measure
 from yolo.data.options import DataOptions
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from tests.export.random_network import random_checkpoint
 
 OPSETS = (13, 17, 20)
 FORMS = ("full", "split", "raw")
@@ -33,26 +36,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("dataset", type=Path)
+    parser.add_argument("--opsets", type=int, nargs="+", default=OPSETS)
+    parser.add_argument("--random", default="v9-s", help="network of the second table")
     arguments = parser.parse_args()
     images = arguments.dataset / "images" / "val"
     data = DataOptions(format="yolo", root=str(arguments.dataset), num_workers=0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = export_all(arguments.checkpoint, folder, ["--images", str(images)])
+        rows = export_all(arguments.checkpoint, folder, arguments.opsets, ["--images", str(images)])
         options = MeasureOptions(arguments.checkpoint, workers=0, device="cpu")
         reference = measure(options, data).as_dict()["mAP"]
         for row in rows:
             found = measure(replace(options, checkpoint=row["path"]), data).as_dict()["mAP"]
             row["mAP"] = f"{found - reference:+.1e}"
         show(f"{arguments.checkpoint}, AP50-95 {reference:.6f}", rows)
-        random = random_checkpoint(folder / "random.ckpt", "v9-s", size=320)
-        show("v9-s with random weights", export_all(random, folder, []))
+        random = random_checkpoint(folder / "random.ckpt", arguments.random, size=320)
+        show(f"{arguments.random} with random weights", export_all(random, folder, arguments.opsets, []))
 
 
-def export_all(checkpoint: Path, folder: Path, options: list[str]) -> list[dict]:
+def export_all(checkpoint: Path, folder: Path, opsets: list[int], options: list[str]) -> list[dict]:
     """A row for each file."""
     rows = []
-    for form, opset, dynamic in itertools.product(FORMS, OPSETS, (False, True)):
+    for form, opset, dynamic in itertools.product(FORMS, opsets, (False, True)):
         path = folder / f"{checkpoint.stem}-{form}-{opset}{'-dynamic' if dynamic else ''}.onnx"
         flags = ["--form", form, "--opset", str(opset), *(["--dynamic-batch"] if dynamic else [])]
         simplify = ["--simplify"] if opset != OPSETS[0] else []

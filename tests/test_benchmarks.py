@@ -32,6 +32,7 @@ class ClassicMosaic:
 ARGUMENTS = {
     "augment": "--yardstick yardstick.py --images data/images/val --labels data/labels/val --size 64 --samples 16",
     "cache": "--root data --size 64 --repeats 1",
+    "export": "best.ckpt data --opsets 17 --random v9-t",
     "evaluation": "--images 300 --per-image 20 --rounds 1",
     "label_audit": "best.ckpt data --seeds 1",
     "labels": "--images 3 --rounds 1",
@@ -41,7 +42,7 @@ ARGUMENTS = {
     "tiling": "best.ckpt data --tile 64 --grid 2 --pictures 1",
     "train_step": "--size 64 --batch 1 --targets 3 --repeats 1",
 }
-SLOW = {"evaluation", "labels"}
+SLOW = {"evaluation", "export", "labels"}
 
 
 @pytest.fixture(scope="module")

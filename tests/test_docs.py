@@ -128,6 +128,7 @@ def test_command(document: str, line: str, workplace: Path, monkeypatch: pytest.
     assert done.returncode == expected, f"{document}: {line}\n{done.stderr}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", TOOLS)
 def test_tool(line: str, workplace: Path) -> None:
     _, script, *arguments = shlex.split(line)
@@ -155,6 +156,7 @@ def test_options_named_in_the_docs_exist() -> None:
             assert f"{option}" in helps or option in ("--help",), f"{path.name}: {option}"
 
 
+@pytest.mark.slow
 def test_parameter_table_is_what_info_prints() -> None:
     rows = re.findall(r"^\| (v9-\w) \| ([\d,]+) \| ([\d.]+) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert len(rows) == 5

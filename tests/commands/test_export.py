@@ -151,7 +151,7 @@ def test_a_record_with_impossible_options(
     record = json.loads(proto.metadata_props[0].value)
     record["config"][section] |= values
     if section == "trainer":
-        record["config"]["data"] |= {"format": "yolo", "root": str(tmp_path)}
+        record["config"]["data"] |= {"format": "yolo", "root": str(tmp_path / "data")}
     onnx.helper.set_model_props(proto, {"yolo": json.dumps(record)})
     onnx.save(proto, tmp_path / "a.onnx")
     assert_user_error(run_yolo("validate", "-c", tmp_path / "a.onnx", "-o", tmp_path / "out"), fragment)

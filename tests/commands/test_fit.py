@@ -178,6 +178,7 @@ def test_bad_labels_are_skipped_and_counted_on_request(tmp_path: Path, caplog: p
     assert "skipped bad labels: 1 malformed lines" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lion", "muon"])
 def test_reduced_precision(precision: str, optimizer: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert profile["strides"] == [8, 16, 32]
 
 
+@pytest.mark.slow
 def test_options_change_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
     main(["info", "v9-t", "--json", "--classes", "80", "--class-width", "128"])
     assert json.loads(capsys.readouterr().out)["train_params"] == 3_717_680

@@ -24,6 +24,7 @@ def detections(tiny_run: Run, *arguments: str) -> np.ndarray:
     return rows[np.lexsort((-found.scores, found.image_ids))]
 
 
+@pytest.mark.slow
 def test_batch_size_and_large_tiles_change_nothing(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     one = detections(tiny_run, "--batch-size=1", "--workers=0")
     assert len(one) == 9 * 20

@@ -126,6 +126,7 @@ def test_glob_labels_crops_names(tiny_run: Run, images: Path, tmp_path: Path) ->
     assert [int(line.split()[0]) for line in lines] == found.classes.tolist()
 
 
+@pytest.mark.slow
 def test_windows(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Tiling] = []
 

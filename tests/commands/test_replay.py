@@ -15,6 +15,7 @@ from yolo.training.evidence import EVIDENCE_KEY
 BUNDLE = Path("runs/quickstart/version_0/non_finite/epoch001-step000002.pt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "value"),
     [

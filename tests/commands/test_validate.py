@@ -142,6 +142,7 @@ def test_the_files_hold_the_evaluation(tiny_run: Run, tmp_path: Path) -> None:
     assert json.loads((folder / "metrics.json").read_text())["settings"]["checkpoint"] == str(tiny_run.best)
 
 
+@pytest.mark.slow
 def test_config_of_the_run(tiny_run: Run, tmp_path: Path) -> None:
     config = tiny_run.folder / "config.yaml"
     done = run_yolo("validate", "--checkpoint", tiny_run.best, "--config", config, cwd=tmp_path)
@@ -178,6 +179,7 @@ def test_wrong_options(tiny_run: Run, tmp_path: Path, arguments: list[str], frag
     assert_user_error(run_yolo("validate", "--checkpoint", tiny_run.best, *arguments), *fragments)
 
 
+@pytest.mark.slow
 def test_a_run_on_a_fraction_is_measured_on_the_same_images(tmp_path: Path) -> None:
     network = "tests.models.test_checkpoint.TinyNetwork"
     options = [

@@ -313,6 +313,7 @@ def test_listed_images_with_endings_of_their_own(dataset: Cached) -> None:
     assert dataset.reads == 2
 
 
+@pytest.mark.slow
 def test_fresh_files_are_not_trusted(dataset: Cached, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second edit within a tick of a coarse clock leaves no other trace than the content."""
     monkeypatch.setattr(label_cache, "_FRESH_NS", 2_000_000_000)

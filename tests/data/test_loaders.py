@@ -335,6 +335,7 @@ class Bucket(ImageLoader):
 """
 
 
+@pytest.mark.slow
 def test_a_custom_loader_by_class_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dataset(tmp_path / "data")
     (tmp_path / "own_loader.py").write_text(OWN)

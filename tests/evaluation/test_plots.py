@@ -15,6 +15,7 @@ from yolo.evaluation.plots import save_plots
 NAMES = ["F1_curve.png", "PR_curve.png", "P_curve.png", "R_curve.png", "confusion_matrix.png", "reliability.png"]
 
 
+@pytest.mark.slow
 def test_all_pictures_show_something(tmp_path: Path) -> None:
     evaluation = CocoEvaluation(
         ground_truth([1], [1, 1], [0, 1], [BOX, OTHER]), detections([1, 1], [0, 0], [BOX, OTHER], [0.9, 0.4]), [1, 2]

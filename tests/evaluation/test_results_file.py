@@ -52,6 +52,7 @@ def test_pycocotools_reads_the_same_numbers(tmp_path: Path) -> None:
     assert oracle(truth, found) == pytest.approx(ours, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_real_detections(test_data: Path, tmp_path: Path) -> None:
     folder = test_data / "known_answers" / "coco128"
     annotations = read_annotations(folder / "gt.json")

@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     image = np.random.default_rng(0).integers(0, 255, (53, 131, 3), np.uint8)
     cv2.imwrite(str(folder / "image.png"), image)
     done = run_yolo("predict", "-c", checkpoint, "-s", folder / "image.png", "-o", folder, "--no-draw", "--save-json",
-                    "--size=[64,96]", "--device=cpu")  # fmt: skip
+                    "--size", "64", "96", "--device=cpu")  # fmt: skip
     assert done.returncode == 0, done.stderr
     return folder
 

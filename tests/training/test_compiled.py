@@ -106,6 +106,7 @@ def test_fit_compiles_or_warns_and_checkpoints_are_as_ever(tmp_path: Path, caplo
     assert card.config["model"]["compile"] is True
 
 
+@pytest.mark.slow
 def test_fit_goes_on_without_a_compiler(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_sweep_is_not_told_to_anyone(tmp_path: Path, monkeypatch: pytest.Monke
         assert isinstance(trainer.logger, CSVLogger)
 
 
+@pytest.mark.slow
 def test_tensorboard_has_metrics_options_and_plots(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -62,6 +62,7 @@ def test_the_sweep_sets_every_rate_and_leaves_the_weights_alone(tmp_path: Path) 
     assert {path.name for path in tmp_path.rglob("*")} == {"lr_find.csv", "lr_find.png"}
 
 
+@pytest.mark.slow
 def test_command_line(tmp_path: Path) -> None:
     done = run_yolo(*TINY_FIT, f"--model.model_config={TINY}", "--find_lr=true", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

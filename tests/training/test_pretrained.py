@@ -63,6 +63,7 @@ def test_the_checkpoint_wins_when_resuming_and_the_file_is_not_needed(published:
     assert resumed["yolo_card"]["network"]["class_width"] == 80
 
 
+@pytest.mark.slow
 def test_true_takes_the_published_file(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(download, "BASE_URL", "http://127.0.0.1:1")
@@ -76,6 +77,7 @@ def test_true_takes_the_published_file(published: Path, tmp_path: Path, monkeypa
     assert f"weights: {place} (v9-t" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["null", "false"])
 def test_from_scratch(value: str, tmp_path: Path) -> None:
     options = [f"--model.model_config={TINY}", "--trainer.max_epochs=1", f"--model.weight_path={value}"]
@@ -84,6 +86,7 @@ def test_from_scratch(value: str, tmp_path: Path) -> None:
     assert "weights: " not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_starts_from_its_own_checkpoint(tmp_path: Path) -> None:
     torch.save(TinyNetwork(5).state_dict(), tmp_path / "own.pt")
     options = [f"--model.model_config={TINY}", "--trainer.max_epochs=1", "--model.weight_path=own.pt"]

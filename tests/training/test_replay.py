@@ -39,6 +39,7 @@ def spoil(folder: Path, network: str, kind: str, *options: str) -> Path:
     return folder / "runs/quickstart/version_0/non_finite/epoch001-step000002.pt"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "parameter", "precision"),
     [(NOISY, WEIGHT, "32-true"), (NOISY, WEIGHT, "bf16-mixed"), ("v9-t", "backbone.stem1.conv.weight", "32-true")],

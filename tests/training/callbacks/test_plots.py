@@ -24,6 +24,7 @@ def test_every_epoch_has_its_pictures(tiny_run: Run) -> None:
     assert not (tiny_run.folder / "metrics" / "epoch_3").exists()
 
 
+@pytest.mark.slow
 def test_another_folder(tmp_path: Path) -> None:
     done = run_yolo(*TINY_FIT, "--model.metrics_plots_dir=curves", "--trainer.max_epochs=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -31,6 +32,7 @@ def test_another_folder(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("metrics/epoch_1"))
 
 
+@pytest.mark.slow
 def test_turned_off(tmp_path: Path) -> None:
     done = run_yolo(*TINY_FIT, "--model.save_metrics_plots=false", "--trainer.max_epochs=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
