@@ -159,7 +159,9 @@ def test_encrypted_images_predict_as_plain_ones(
         done = run_yolo(*command, "--source", folder / "images/val", "--output", out)
         assert done.returncode == 0, done.stderr
         assert ("drawn copies of encrypted images are not encrypted" in done.stdout) == (name == "secret")
-        assert sorted(path.name for path in out.iterdir()) == [*(f"{i}.jpg" for i in range(4)), "predictions.json"]
+        assert sorted(path.name for path in out.iterdir()) == [
+            *(f"{i}.jpg" for i in range(4)), "predicted.txt", "predictions.json"
+        ]  # fmt: skip
         entries = json.loads((out / "predictions.json").read_text())
         found[name] = [(entry["size"], entry["detections"]) for entry in entries]
     assert found["plain"] == found["secret"]
@@ -215,7 +217,8 @@ def test_encrypted_images_train_as_plain_ones(
     # What the run saved has no key, and needs the variable.
     monkeypatch.setenv(VARIABLE, KEY)
     for options in ([], [f"--config={run / 'config.yaml'}"]):
-        measured = run_yolo("validate", "--checkpoint", run / "checkpoints/best.ckpt", *options, "--data.num_workers=0")
+        measured = run_yolo("validate", "--checkpoint", run / "checkpoints/best.ckpt", *options, "--workers=0",
+                            cwd=tmp_path)  # fmt: skip
         assert measured.returncode == 0, measured.stderr
     resumed = ["fit", f"--config={run / 'config.yaml'}", "--ckpt_path=last", "--trainer.max_epochs=2"]
     done = run_yolo(*resumed, cwd=tmp_path / "run-secret")

@@ -182,7 +182,7 @@ def test_fit_from_a_cache_learns_what_it_learns_from_files(tmp_path: Path, monke
     run = tmp_path / "only/runs/quickstart/version_0"
     best = run / "checkpoints/best.ckpt"
     monkeypatch.setenv("YOLO_ENCRYPTION_KEY", KEY)
-    done = run_yolo("validate", "--checkpoint", best, "--data.image_loader.class_path", COUNTER)
+    done = run_yolo("validate", "--checkpoint", best, "--data.image_loader.class_path", COUNTER, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "encryption_key: null" in (run / "config.yaml").read_text()
     assert KEY.encode() not in best.read_bytes() + (run / "config.yaml").read_bytes()

@@ -183,7 +183,7 @@ def test_on_a_real_terminal_and_without_one(tmp_path: Path) -> None:
     assert [bool(re.match(rf"epoch {n}/2  box [\d.]+  cls .*best", line)) for n, line in enumerate(lines[1:3], 1)]
     assert lines[1].startswith("epoch 1/2  box ")
     assert lines[2].startswith("epoch 2/2  box ")
-    assert lines[3].startswith("best epoch: ")
+    assert lines[3].startswith("quickstart version_0: epoch ")  # the dashboard of the best
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is back
     piped = run_yolo(*FIT, *options, cwd=tmp_path)
     assert piped.returncode == 0
