@@ -69,6 +69,7 @@ def test_every_benchmark_is_here() -> None:
     assert set(ARGUMENTS) == {path.stem for path in FOLDER.glob("*.py")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in ARGUMENTS]
 )

@@ -128,6 +128,7 @@ def test_steps_are_the_whole(detector: Detector, picture: np.ndarray) -> None:
     assert found.to_dicts() == detector(picture, confidence=0.001).to_dicts()
 
 
+@pytest.mark.slow
 def test_windows(tiny_run: Run, picture: np.ndarray) -> None:
     whole = Detector.load(tiny_run.best, device="cpu")(picture, confidence=0.001)
     same = Detector.load(tiny_run.best, device="cpu", tiling=Tiling(90))(picture, confidence=0.001)

@@ -136,6 +136,7 @@ def test_tool(line: str, workplace: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("document", "block"), PYTHON)
 def test_python(document: str, block: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workplace)

@@ -115,6 +115,7 @@ def test_other_sizes_of_a_file_are_refused(exported: Path, tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_rectangular_raw_file(tmp_path: Path) -> None:
     checkpoint = random_checkpoint(tmp_path / "a.ckpt", "v9-t")
     done = run_yolo("export", "-c", checkpoint, "--size", "64", "96", "--form=raw", cwd=tmp_path)
@@ -181,6 +182,7 @@ def test_a_file_that_computes_something_else_is_not_handed_over(
     assert (tmp_path / "a.onnx").read_text() == "the last one"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [

@@ -166,6 +166,7 @@ def test_wrong_data(damage: Callable[[Path], None], fragments: list[str], tmp_pa
     assert_user_error(done, *fragments)
 
 
+@pytest.mark.slow
 def test_bad_labels_are_skipped_and_counted_on_request(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = tmp_path / "dataset"
     write_dataset(root)

@@ -204,6 +204,7 @@ def test_a_video_that_ends_early_counts_and_is_named(
         assert [entry["path"] for entry in entries] == [*names[:-1], *["film.mp4"] * 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["image", "video", "encrypted"])
 def test_what_no_predict_wrote_is_not_overwritten(
     tiny_run: Run, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -152,6 +152,7 @@ def test_config_of_the_run(tiny_run: Run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [

@@ -63,6 +63,7 @@ def hidden_share(placed: Placed, box: list[float]) -> float:
     return 1 - placed.left(box)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES_OUT, ids=str)
 @pytest.mark.parametrize("name", CASES)
 def test_boxes_against_one_homography_per_object(name: str, size: tuple[int, int]) -> None:
@@ -125,6 +126,7 @@ def check_uncovered(label: list[float], box: list[float], placed: Placed) -> Non
         assert (np.subtract(inner, label) * (1, 1, -1, -1) > -1.1).all(), "smaller than what is seen"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES_OUT, ids=str)
 @pytest.mark.parametrize("name", CASES)
 def test_pixels_of_an_object_lie_under_its_box(name: str, size: tuple[int, int]) -> None:

@@ -41,6 +41,7 @@ def test_every_object_lies_inside_its_quadrant(options: BBoxMosaicOptions) -> No
         assert (reached < 0.1).all(), "the quadrant is never filled"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [WILD, DOCUMENTS, UPRIGHT], ids=["wild", "documents", "upright"])
 def test_objects_are_whole_and_their_corners_inside_their_boxes(options: BBoxMosaicOptions) -> None:
     """1000 draws: four objects each, every one inside its quadrant, and no pixel of it outside its box."""

@@ -39,6 +39,7 @@ def exported(model: DetectionModel, config: OnnxConfig, path: Path) -> tuple[Exp
     return open_network(path), operators
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [13, 17, 20])
 @pytest.mark.parametrize("form", ["full", "split", "raw"])
 def test_the_file_computes_what_the_network_computes(

@@ -60,6 +60,7 @@ def test_shapes_of_v9_s_at_640() -> None:
     assert [tuple(m.shape) for m in model(images)[0]] == [(1, 144, 80, 80), (1, 144, 40, 40), (1, 144, 20, 20)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["v9-t", "v9-s", "v9-m", "v9-c", "v9-e"])
 def test_branches_at_a_size_that_is_not_square(name: str) -> None:
     with torch.device("meta"):

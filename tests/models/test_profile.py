@@ -22,6 +22,7 @@ GFLOPS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "class_width", "deployed", "training"), GFLOPS)
 def test_operations_are_the_published_ones(
     name: str, class_width: int | None, deployed: float, training: float | None

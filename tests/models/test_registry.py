@@ -21,6 +21,7 @@ PARAMETERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "class_width", "dual", "single", "deployed"), PARAMETERS)
 def test_parameters_are_the_published_ones(
     name: str, class_width: int | None, dual: int | None, single: int, deployed: int

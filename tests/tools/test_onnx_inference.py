@@ -41,6 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["full", "split", "raw"])
 def test_finds_what_predict_finds(folder: Path, form: str) -> None:
     done = detect("--model", folder / f"{form}.onnx", "--image", folder / "image.png")

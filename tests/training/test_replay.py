@@ -67,6 +67,7 @@ def test_states_matter_to_the_noisy_network(tmp_path: Path) -> None:
         assert not replay(tmp_path / "changed.pt").same, key
 
 
+@pytest.mark.slow
 def test_the_first_bad_module_is_named(tmp_path: Path) -> None:
     name = "backbone.stage2.enter.conv.weight"
     shown = replay(spoil(tmp_path, "v9-t", "PoisonedWeight", f"--trainer.callbacks.name={name}"))

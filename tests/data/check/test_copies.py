@@ -82,6 +82,7 @@ def test_the_search_is_not_quadratic(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(asked) <= 2000 * 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "count"), [(False, 300), (True, 100)])
 def test_pages_of_one_layout_are_no_copies(form: bool, count: int) -> None:
     pages = [page(seed, form=form) for seed in range(count)]

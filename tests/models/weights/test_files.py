@@ -137,6 +137,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts kilobytes on Linux")
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".ckpt"])
 def test_reading_and_copying_holds_two_copies_of_the_weights_alone(suffix: str, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from yolo.models.weights.layouts import LAYOUTS, our_name, our_value
 CASES = [(name, layout) for name in MODELS for layout in LAYOUTS[name]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "layout"), CASES)
 def test_every_official_name_has_one_place_in_our_network(name: str, layout: str) -> None:
     with torch.device("meta"):

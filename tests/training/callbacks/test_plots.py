@@ -39,6 +39,7 @@ def test_turned_off(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*_curve.png"))
 
 
+@pytest.mark.slow
 def test_no_picture_of_confidential_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(YOLODataModule, "confidential", True)
     done = run_yolo(*TINY_FIT, "--trainer.max_epochs=1", cwd=tmp_path)
