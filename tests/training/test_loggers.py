@@ -3,7 +3,9 @@ from __future__ import annotations
 import base64
 import csv
 import importlib.util
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -181,3 +183,26 @@ def test_wandb_alone_leaves_a_whole_run_folder_and_resumes(tmp_path: Path) -> No
     assert resumed.returncode == 0, resumed.stderr
     assert "resumed in epoch 2" in resumed.stdout
     assert (tmp_path / "runs/quickstart/version_1/metrics.csv").is_file()
+
+
+TWO_RUNS = """
+import os, sys
+from yolo.cli import main
+
+for folder in ("a", "b"):
+    os.mkdir(folder)
+    os.chdir(folder)
+    main(sys.argv[1:])
+    assert "WANDB_SERVICE" not in os.environ
+    os.chdir("..")
+"""
+
+
+@pytest.mark.slow
+def test_two_runs_of_a_process_from_two_folders_keep_their_wandb_records(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment.pop("WANDB_SERVICE", None)
+    command = [sys.executable, "-c", TWO_RUNS, *FIT, *WANDB, "--trainer.max_epochs=1"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    assert [len(list((tmp_path / name).rglob("run-*.wandb"))) for name in "ab"] == [1, 1]

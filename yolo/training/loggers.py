@@ -141,7 +141,14 @@ def _plots_to_tensorboard(logger: TensorBoardLogger, folder: Path, step: int) ->
 
 
 def finish(loggers: Iterable[Logger]) -> None:
-    """Close what would otherwise go on into the next run of this process; on the first process."""
+    """Close what would otherwise go on into the next run of this process; on the first process.
+
+    With the run ends wandb's own process: it stays in the folder that it was started in, and the files of a run that
+    begins in another one would be lost without a word.
+    """
     for logger in loggers:
         if isinstance(logger, WandbLogger):
+            import wandb
+
             logger.experiment.finish()
+            wandb.teardown()
