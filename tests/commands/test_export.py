@@ -165,13 +165,13 @@ def test_a_file_that_computes_something_else_is_not_handed_over(
     (tmp_path / "a.onnx").write_text("the last one")
     write = onnx_export.write
 
-    def spoil(model: Any, record: Any, config: Any, path: Path) -> dict[str, int]:
-        operators = write(model, record, config, path)
+    def spoil(source: Any, config: Any, path: Path) -> Any:
+        written = write(source, config, path)
         proto = onnx.load(path)
         bias = next(t for t in proto.graph.initializer if t.name.endswith("head.cls.0.2.bias"))
         bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.1), bias.name))
         onnx.save(proto, path)
-        return operators
+        return written
 
     monkeypatch.setattr(onnx_export, "write", spoil)
     with pytest.raises(SystemExit) as end:
@@ -186,7 +186,8 @@ def test_a_file_that_computes_something_else_is_not_handed_over(
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
-        (["--format=tflite"], ["format", "tflite", "onnx"]),
+        (["--format=gguf"], ["format", "gguf", "onnx"]),
+        (["--quantization=int8"], ["--quantization is int8", "Onnx files are fp32"]),
         (["--opset=12"], ["--opset is 12", "13 to 20"]),
         (["--form=boxes"], ["form", "boxes"]),
         (["--half"], ["--half", "GPU", "CPU"]),

@@ -10,6 +10,7 @@ from tests.export.random_network import card_of, randomise
 from tests.models.test_checkpoint import TinyNetwork
 from yolo.boxes.decode import decode_maps
 from yolo.export.model import ExportableModel, HeadApart, SiLU, replace_silu
+from yolo.export.parity import random_images
 from yolo.models.detection_model import DetectionModel
 from yolo.models.registry import build_model
 
@@ -30,7 +31,7 @@ def reference(model: DetectionModel, images: torch.Tensor) -> torch.Tensor:
 def test_every_form_says_what_the_network_says(name: str) -> None:
     """v9-e has all the parts that v9-t lacks; a network of one's own has no head to take apart."""
     model = TinyNetwork(3).eval() if name == "own" else randomise(build_model(name, 3))
-    images = torch.rand(2, 3, *SIZE)
+    images = random_images(2, SIZE)
     wanted = reference(model.deploy(), images)
     with torch.no_grad():
         (full,) = ExportableModel(model, SIZE, "full")(images)

@@ -11,8 +11,9 @@ from torch import Tensor
 from tests.export.random_network import card_of, randomise
 from tests.models.test_checkpoint import TinyNetwork
 from yolo.errors import UserError
+from yolo.export.config import Source
 from yolo.export.model import ExportableModel
-from yolo.export.onnx import OnnxConfig, require_packages, write
+from yolo.export.onnx import OnnxConfig, require, write
 from yolo.models.detection_model import DetectionModel, Maps
 from yolo.models.registry import build_model
 from yolo.runtime.metadata import ExportRecord
@@ -30,13 +31,13 @@ def network() -> DetectionModel:
 
 
 def exported(model: DetectionModel, config: OnnxConfig, path: Path) -> tuple[ExportedNetwork, dict[str, int]]:
-    exportable = ExportableModel(model, SIZE, config.form)
+    exportable = ExportableModel(model, SIZE, config.output_form)
     batch = None if config.dynamic_batch else 1
     if config.half:
         exportable.half_precision()
     record: ExportRecord = exportable.record("v9-t", card_of("v9-t", 3, SIZE), batch=batch)
-    operators = write(exportable, record, config, path)
-    return open_network(path), operators
+    written = write(Source(exportable, record), config, path)
+    return open_network(path), dict(written.operators)
 
 
 @pytest.mark.slow
@@ -116,6 +117,6 @@ def test_opsets_out_of_range(opset: int) -> None:
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr("yolo.export.onnx.find_spec", lambda name: None if name == "onnxslim" else found(name))
-    require_packages(OnnxConfig())
+    require(OnnxConfig())
     with pytest.raises(UserError, match=r"needs onnxslim: pip install 'yolo\[export\]'"):
-        require_packages(OnnxConfig(simplify=True))
+        require(OnnxConfig(simplify=True))

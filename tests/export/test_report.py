@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.runtime.records import record
+from yolo.export.config import Written
 from yolo.export.parity import BARS, Parity, Stage
 from yolo.export.report import ExportReport
 
@@ -18,12 +19,13 @@ def test_says_everything_to_people_and_programs(tmp_path: Path) -> None:
     stages = tuple(Stage(name, 0.005, 1e-4, 2e-5, 1e-7, 30, 1) for name in ("torch, deployed", "file, batch 1"))
     noise = Stage("checkpoint, images changed", 0.0, 0.0, 0.0, 0.0, 30, 0)
     parity = Parity(4, "images of somewhere", 0.25, BARS["fp32"], noise, stages)
-    report = ExportReport.of("a.onnx", path, record(), 1_900_000, {"Conv": 3, "Mul": 2}, parity)
+    report = ExportReport.of("a.onnx", path, record(), 1_900_000, Written({"Conv": 3, "Mul": 2}, ("said",)), parity)
     document = json.loads(report.to_json())
     assert document["record"] == record().to_dict()
     assert document["file"] == {
         "name": "a.onnx", "bytes": 2_000_000, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "weights_bytes": 1_900_000, "operators": {"Conv": 3, "Mul": 2},
+        "weights_bytes": 1_900_000, "operators": {"Conv": 3, "Mul": 2}, "notes": ["said"],
+        "failures": [],
     }  # fmt: skip
     assert document["parity"]["stages"][1]["boxes"] == 0.005
     assert len(document["parity"]["failures"]) == 2  # 1 of 30 is more than 1 %
@@ -34,3 +36,4 @@ def test_says_everything_to_people_and_programs(tmp_path: Path) -> None:
     assert "on 4 images of somewhere" in text
     assert "5.0e-03" in text
     assert "29 of 30" in text
+    assert text.endswith("said")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from yolo.errors import UserError
+from yolo.export.config import FormatConfig
+from yolo.export.formats import FORMATS, Format
 from yolo.export.onnx import OnnxConfig
 from yolo.options import parse_options
 from yolo.size import size_option
@@ -18,14 +20,13 @@ from yolo.whole_file import whole_file
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from yolo.export.calibration import Calibration
     from yolo.export.model import ExportableModel
     from yolo.export.parity import Parity
     from yolo.models.checkpoint import ModelCard
     from yolo.models.detection_model import DetectionModel
 
-SHORT = {"checkpoint": "c", "output": "o", "format": "f"}
-FORMATS = {"onnx": ("yolo.export.onnx", ".onnx")}
-"""Modules with `require_packages` and `write`, and the endings of their files."""
+SHORT = {"checkpoint": "c", "output": "o", "format": "f", "quantization": "q"}
 IMAGES = 16
 """At most as many images of a folder are compared."""
 RANDOM_IMAGES = 5
@@ -47,6 +48,10 @@ class _Common:
     """Folder of images to compare the file with the checkpoint on; random ones when left out."""
     network: str | None = None
     """Import path of the checkpoint's network, when that is code of your own."""
+    calibration_images: Path | None = None
+    """Folder of images that the ranges of an INT8 file come from."""
+    num_calibration: int = 1024
+    """At most as many of them are used."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +62,30 @@ class ExportOptions(OnnxConfig, _Common):
     """
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        own = {item.name for item in fields(self.kind.config)}
+        for name, other in FORMATS.items():
+            for item in fields(other.config):
+                if item.name not in own and getattr(self, item.name) != item.default:
+                    flag = item.name.replace("_", "-")
+                    raise UserError(f"--{flag} is an option of --format {name}, which is {self.format}")
+        _ = self.config  # refuses what its format cannot do
         if self.device not in ("auto", "cpu", "cuda"):
             raise UserError(f"--device is {self.device!r}, expected auto, cpu or cuda")
 
     @property
+    def kind(self) -> Format:
+        """The format."""
+        return FORMATS[self.format]
+
+    @property
+    def config(self) -> FormatConfig:
+        """The options of the format."""
+        return self.kind.config(**{item.name: getattr(self, item.name) for item in fields(self.kind.config)})
+
+    @property
     def target(self) -> Path:
         """The file to write."""
-        return self.output or self.checkpoint.with_suffix(FORMATS[self.format][1])
+        return self.output or self.checkpoint.with_suffix(self.kind.suffix)
 
 
 @dataclass(frozen=True)
@@ -80,6 +101,7 @@ class _Job:
     """float32 [N, 3, H, W] in 0..1."""
     source: str
     """Where the images come from."""
+    calibration: Calibration | None = None
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -98,11 +120,11 @@ def main(arguments: Sequence[str]) -> None:
 
 def _prepare(options: ExportOptions) -> _Job:
     """Everything that can be wrong is, here. UserError says what."""
-    module, suffix = FORMATS[options.format]
+    suffix = options.kind.suffix
     if options.target.suffix.lower() != suffix:
         raise UserError(f"--output is {options.target}, expected a name that ends in {suffix}")
     size = size_option(options.size) if options.size is not None else None
-    importlib.import_module(module).require_packages(options)
+    options.kind.module.require(options.config)
     device = _device(options)
     _require_writable(options.target)
     from yolo.models.checkpoint import allow_network, load_model
@@ -118,12 +140,13 @@ def _export(job: _Job) -> None:
     """Write, compare, and only then give the files their names."""
     from rich.console import Console
 
+    from yolo.export.config import Source
     from yolo.export.model import ExportableModel
     from yolo.export.parity import CheckFailedError
     from yolo.export.report import ExportReport
 
-    options, target = job.options, job.options.target
-    exportable = ExportableModel(job.model, job.image_size, options.form).to(job.device)
+    options, config, target = job.options, job.options.config, job.options.target
+    exportable = ExportableModel(job.model, job.image_size, config.output_form).to(job.device)
     weights = exportable.network.cost[1]
     if options.half:
         exportable.half_precision()
@@ -131,17 +154,17 @@ def _export(job: _Job) -> None:
         job.card.network.name,
         job.card,
         batch=None if options.dynamic_batch else 1,
-        quantization="fp16" if options.half else "fp32",
+        quantization=config.numbers,
+        calibration=job.calibration.digest() if job.calibration else None,
     )
     beside = target.with_name(f"{target.name}.json")
-    format_module = importlib.import_module(FORMATS[options.format][0])
     with whole_file(target) as partial, whole_file(beside) as partial_beside:
-        operators = format_module.write(exportable, record, options, partial)
+        written = options.kind.module.write(Source(exportable, record, job.calibration), config, partial)
         parity = _compare(job, exportable, partial)
-        report = ExportReport.of(target.name, partial, record, weights, operators, parity)
+        report = ExportReport.of(target.name, partial, record, weights, written, parity)
         report.show(Console(highlight=False, soft_wrap=True, markup=False))
-        if parity.failures:
-            raise CheckFailedError(parity.failures)
+        if failures := [*written.failures, *parity.failures]:
+            raise CheckFailedError(failures)
         partial_beside.write_text(report.to_json(), encoding="utf-8")
     print(f"written: {target} and {beside}")
     print(f"accuracy was not measured: yolo validate -c {target}")

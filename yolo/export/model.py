@@ -74,7 +74,13 @@ class ExportableModel(nn.Module):
         return self
 
     def record(
-        self, name: str, card: ModelCard, *, batch: int | None = 1, quantization: Quantization = "fp32"
+        self,
+        name: str,
+        card: ModelCard,
+        *,
+        batch: int | None = 1,
+        quantization: Quantization = "fp32",
+        calibration: str | None = None,
     ) -> ExportRecord:
         """What a file of it says about itself.
 
@@ -83,6 +89,7 @@ class ExportableModel(nn.Module):
             card: of the checkpoint.
             batch: images per run, None for any number.
             quantization: of the file.
+            calibration: digest of the images that it was calibrated with.
         """
         return ExportRecord(
             network=name,
@@ -98,6 +105,7 @@ class ExportableModel(nn.Module):
             form=self.form,
             batch=batch,
             quantization=quantization,
+            calibration=calibration,
             config=evaluation_config(card),
         )
 

@@ -16,24 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo.errors import UserError
-from yolo.runtime.forms import INPUT, Form
+from yolo.export.config import FormatConfig, Source, Written
+from yolo.runtime.forms import INPUT, Quantization
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from yolo.export.model import ExportableModel
     from yolo.runtime.metadata import ExportRecord
 
 OPSETS = range(13, 21)
 
 
 @dataclass(frozen=True)
-class OnnxConfig:
+class OnnxConfig(FormatConfig):
     """Options of ONNX files."""
 
-    form: Form = "full"
-    """What comes out: full, boxes and scores in one tensor output0; split, the two apart; raw, the logits of each
-    level."""
     opset: int = 17
     """Version of the ONNX operators, 13 to 20."""
     dynamic_batch: bool = False
@@ -44,11 +41,17 @@ class OnnxConfig:
     """16-bit weights, arithmetic and input, for GPUs; exported on one."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.opset not in OPSETS:
             raise UserError(f"--opset is {self.opset}, expected one from {OPSETS[0]} to {OPSETS[-1]}")
 
+    @property
+    def numbers(self) -> Quantization:
+        """fp16 for --half."""
+        return "fp16" if self.half else "fp32"
 
-def require_packages(config: OnnxConfig) -> None:
+
+def require(config: OnnxConfig) -> None:
     """UserError that names the pip command unless everything that the config takes is installed."""
     needed = ["onnx", "onnxruntime", *(["onnxslim"] if config.simplify else [])]
     missing = [name for name in needed if find_spec(name) is None]
@@ -56,17 +59,13 @@ def require_packages(config: OnnxConfig) -> None:
         raise UserError(f"ONNX export needs {' and '.join(missing)}: pip install 'yolo[export]'")
 
 
-def write(model: ExportableModel, record: ExportRecord, config: OnnxConfig, path: Path) -> dict[str, int]:
+def write(source: Source, config: OnnxConfig, path: Path) -> Written:
     """Write the file, with the record in it, after onnx.checker has passed it.
 
     Args:
-        model: in float16 where the config says half.
-        record: what the file says about itself.
+        source: its model in float16 where the config says half.
         config: options.
         path: of the file.
-
-    Returns:
-        How often each operator occurs in it.
 
     Raises:
         UserError: torch cannot express the network in this opset, or onnx.checker refuses the graph.
@@ -75,7 +74,8 @@ def write(model: ExportableModel, record: ExportRecord, config: OnnxConfig, path
 
     from yolo.runtime.metadata import RECORD_KEY
 
-    _trace(model, record, config, path)
+    record = source.record
+    _trace(source, config, path)
     proto = onnx.load(path)
     _name_shapes(proto, record)
     if config.simplify:
@@ -89,15 +89,16 @@ def write(model: ExportableModel, record: ExportRecord, config: OnnxConfig, path
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise UserError(f"onnx.checker refuses the graph: {' '.join(str(error).split())[:300]}") from error
     path.write_bytes(proto.SerializeToString())
-    return dict(Counter(node.op_type for node in proto.graph.node).most_common())
+    return Written(dict(Counter(node.op_type for node in proto.graph.node).most_common()))
 
 
-def _trace(model: ExportableModel, record: ExportRecord, config: OnnxConfig, path: Path) -> None:
+def _trace(source: Source, config: OnnxConfig, path: Path) -> None:
     import torch
 
+    model = source.model
     sample = next(model.network.parameters())
     images = torch.zeros(1, 3, *model.image_size, dtype=sample.dtype, device=sample.device)
-    names = list(record.outputs)
+    names = list(source.record.outputs)
     with _quiet(), _operators_at_fault(config.opset):
         torch.onnx.export(
             model,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yolo.export.config import Written
 from yolo.export.parity import Parity
 from yolo.runtime.metadata import ExportRecord
 
@@ -27,17 +27,16 @@ class ExportReport:
     sha256: str
     weights: int
     """Bytes of the deployed network's parameters and buffers in float32."""
-    operators: Mapping[str, int]
-    """How often each occurs in the graph."""
+    written: Written
     parity: Parity
 
     @classmethod
     def of(
-        cls, name: str, path: Path, record: ExportRecord, weights: int, operators: Mapping[str, int], parity: Parity
+        cls, name: str, path: Path, record: ExportRecord, weights: int, written: Written, parity: Parity
     ) -> ExportReport:
         """Of the file at `path`, which will be called `name`."""
         content = path.read_bytes()
-        return cls(name, record, len(content), hashlib.sha256(content).hexdigest(), weights, operators, parity)
+        return cls(name, record, len(content), hashlib.sha256(content).hexdigest(), weights, written, parity)
 
     def to_json(self) -> str:
         """For programs."""
@@ -46,7 +45,9 @@ class ExportReport:
             "bytes": self.size,
             "sha256": self.sha256,
             "weights_bytes": self.weights,
-            "operators": dict(self.operators),
+            "operators": dict(self.written.operators),
+            "notes": list(self.written.notes),
+            "failures": list(self.written.failures),
         }
         document = {"record": self.record.to_dict(), "file": file, "parity": self.parity.to_dict()}
         return json.dumps(document, indent=1, allow_nan=False) + "\n"
@@ -55,9 +56,9 @@ class ExportReport:
         """Print it."""
         from rich.table import Table
 
-        record, parity = self.record, self.parity
+        record, parity, operators = self.record, self.parity, sum(self.written.operators.values())
         console.print(
-            f"{self.name}: form {record.form}, {record.quantization}, {sum(self.operators.values())} operators, "
+            f"{self.name}: form {record.form}, {record.quantization}, {operators} operators, "
             f"{self.size / 1e6:.2f} MB ({self.size / self.weights:.3f} of the weights)"
         )
         console.print(
@@ -73,3 +74,5 @@ class ExportReport:
             same = f"{stage.detections - stage.missed} of {stage.detections}"
             table.add_row(stage.name, *(f"{number:.1e}" for number in numbers), same)
         console.print(table)
+        for note in self.written.notes:
+            console.print(note)

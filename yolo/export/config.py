@@ -1,0 +1,71 @@
+"""What the formats of `yolo export` have in common: their options, and what writing one gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from yolo.errors import UserError
+from yolo.runtime.forms import Form, Quantization
+
+if TYPE_CHECKING:
+    from yolo.export.calibration import Calibration
+    from yolo.export.model import ExportableModel
+    from yolo.runtime.metadata import ExportRecord
+
+
+@dataclass(frozen=True)
+class FormatConfig:
+    """Options of every format; each has a subclass with its own and with what it can do."""
+
+    FORMS: ClassVar[tuple[Form, ...]] = ("full", "split", "raw")
+    """Forms of output that the format has, the one when none is asked for first."""
+    QUANTIZATIONS: ClassVar[tuple[Quantization, ...]] = ("fp32",)
+
+    form: Form | None = None
+    """What comes out: full, boxes and scores in one tensor output0 (of ONNX and SavedModel unless another is asked
+    for); split, the two apart (TFLite); raw, the logits of each level (RKNN)."""
+    quantization: Quantization = "fp32"
+    """Numbers of the file: fp32; fp16, 16-bit weights; dynamic, 8-bit weights; int8, 8-bit weights and activations,
+    which takes images to calibrate with."""
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__.removesuffix("Config")
+        if self.form not in (None, *self.FORMS):
+            raise UserError(f"--form is {self.form}, {name} files have {', '.join(self.FORMS)}")
+        if self.quantization not in self.QUANTIZATIONS:
+            known = ", ".join(self.QUANTIZATIONS)
+            raise UserError(f"--quantization is {self.quantization}, {name} files are {known}")
+
+    @property
+    def output_form(self) -> Form:
+        """The form asked for, or the format's usual one."""
+        return self.form or self.FORMS[0]
+
+    @property
+    def numbers(self) -> Quantization:
+        """What the file's record says of its numbers."""
+        return self.quantization
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a file is made of."""
+
+    model: ExportableModel
+    record: ExportRecord
+    """What the file says about itself."""
+    calibration: Calibration | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that was written, as far as its writer knows it."""
+
+    operators: Mapping[str, int]
+    """How often each occurs in it."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the report."""
+    failures: tuple[str, ...] = ()
+    """Checks of the format's own that the file fails, a sentence each; then it is not handed over."""
