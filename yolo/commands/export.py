@@ -13,12 +13,13 @@ from yolo.errors import UserError
 from yolo.export.config import FormatConfig
 from yolo.export.formats import FORMATS, Format
 from yolo.export.onnx import OnnxConfig
+from yolo.export.tflite import TFLiteConfig
 from yolo.options import parse_options
 from yolo.size import size_option
 from yolo.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from yolo.export.calibration import Calibration
     from yolo.export.model import ExportableModel
@@ -36,7 +37,7 @@ RANDOM_IMAGES = 5
 class _Common:
     checkpoint: Path
     """Checkpoint written by `yolo fit`."""
-    format: Literal["onnx"] = "onnx"
+    format: Literal["onnx", "tflite"] = "onnx"
     """Kind of file."""
     output: Path | None = None
     """File to write; beside the checkpoint, with the ending of the format, when left out."""
@@ -55,7 +56,7 @@ class _Common:
 
 
 @dataclass(frozen=True)
-class ExportOptions(OnnxConfig, _Common):
+class ExportOptions(TFLiteConfig, OnnxConfig, _Common):
     """Write a trained network as a file that other programs run.
 
     Exits with 1, and writes nothing, when the file does not compute what the checkpoint computes.
@@ -160,7 +161,7 @@ def _export(job: _Job) -> None:
     beside = target.with_name(f"{target.name}.json")
     with whole_file(target) as partial, whole_file(beside) as partial_beside:
         written = options.kind.module.write(Source(exportable, record, job.calibration), config, partial)
-        parity = _compare(job, exportable, partial)
+        parity = _compare(job, exportable, written.quantized, partial)
         report = ExportReport.of(target.name, partial, record, weights, written, parity)
         report.show(Console(highlight=False, soft_wrap=True, markup=False))
         if failures := [*written.failures, *parity.failures]:
@@ -214,14 +215,13 @@ def _images(folder: Path | None, size: tuple[int, int], card: ModelCard) -> tupl
     return to_network_input(boxed, channels_last=False), f"images of {folder}"
 
 
-def _compare(job: _Job, exportable: ExportableModel, path: Path) -> Parity:
+def _compare(job: _Job, exportable: ExportableModel, quantized: nn.Module | None, path: Path) -> Parity:
     from yolo.boxes.nms import NMSOptions
-    from yolo.export.parity import compare_stages
+    from yolo.export.parity import Networks, Trial, compare_stages
     from yolo.model_file import RUNTIMES
 
     runtime: Any = importlib.import_module(RUNTIMES[job.options.target.suffix.lower()])
     trained = job.card.config["model"]
     limits = trained["nms_conf_threshold"], trained["nms_iou_threshold"], int(trained["nms_max_detections"])
-    return compare_stages(
-        job.model, exportable, runtime.open_network(path), job.images, NMSOptions(*limits), job.source
-    )
+    networks = Networks(job.model, exportable, runtime.open_network(path), quantized)
+    return compare_stages(networks, Trial(job.images, job.source, NMSOptions(*limits)))

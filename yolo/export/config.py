@@ -10,6 +10,8 @@ from yolo.errors import UserError
 from yolo.runtime.forms import Form, Quantization
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from yolo.export.calibration import Calibration
     from yolo.export.model import ExportableModel
     from yolo.runtime.metadata import ExportRecord
@@ -69,3 +71,5 @@ class Written:
     """Sentences for the report."""
     failures: tuple[str, ...] = ()
     """Checks of the format's own that the file fails, a sentence each; then it is not handed over."""
+    quantized: nn.Module | None = None
+    """What an INT8 file computes, in torch: float [1, 3, H, W] in 0..1 to the outputs of the form."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo.export.config import Written
-from yolo.export.parity import Parity
+from yolo.export.parity import Bars, Parity
 from yolo.runtime.metadata import ExportRecord
 
 if TYPE_CHECKING:
@@ -63,16 +63,23 @@ class ExportReport:
         )
         console.print(
             f"against the checkpoint on {parity.images} {parity.source}, detections from confidence "
-            f"{parity.confidence:g}; allowed are {parity.bars.boxes:.2g} px and {parity.bars.scores:.2g}"
+            f"{parity.confidence:g}{_allowed(parity.bars)}"
         )
         table = Table()
         table.add_column("stage", no_wrap=True)
         for title in ("boxes max px", "mean", "scores max", "mean", "same detections"):
             table.add_column(title, justify="right", no_wrap=True)
-        for stage in (parity.noise, *parity.stages):
+        rows = {stage.name: stage for stage in (parity.noise, *parity.stages)}
+        if parity.conversion:
+            rows[f"{parity.conversion.file.name}, against quantised"] = parity.conversion.file
+        for name, stage in rows.items():
             numbers = (stage.boxes, stage.boxes_mean, stage.scores, stage.scores_mean)
             same = f"{stage.detections - stage.missed} of {stage.detections}"
-            table.add_row(stage.name, *(f"{number:.1e}" for number in numbers), same)
+            table.add_row(name, *(f"{number:.1e}" for number in numbers), same)
         console.print(table)
         for note in self.written.notes:
             console.print(note)
+
+
+def _allowed(bars: Bars) -> str:
+    return "" if bars.boxes is None else f"; allowed are {bars.boxes:.2g} px and {bars.scores:.2g}"
