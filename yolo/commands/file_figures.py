@@ -21,14 +21,13 @@ if TYPE_CHECKING:
 
 IMAGES = 32
 """Up to as many images are taken in turn."""
-WIDTH = 110
 
 
-def wide_console() -> Console:
+def wide_console(columns: int = 110) -> Console:
     """For tables that lose their figures on lines of 80 characters, which files are taken to have."""
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True, markup=False, width=max(Console().width, WIDTH))
+    return Console(highlight=False, soft_wrap=True, markup=False, width=max(Console().width, columns))
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,18 @@ class Rounds:
     batch: int = 1
     warmup: int = 3
     runs: int = 30
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """What `yolo benchmark` finds of a file."""
+
+    path: Path
+    figures: FileFigures
+    throughput: float
+    """Images per second in batches."""
+    memory: int
+    """Bytes that it takes, from being opened to its detections."""
 
 
 def measure_latency(measurements: Sequence[Measurement], rounds: Rounds) -> list[dict[str, Latency]]:
