@@ -190,6 +190,7 @@ def test_a_file_that_computes_something_else_is_not_handed_over(
     assert (tmp_path / "a.onnx").read_text() == "the last one"
 
 
+@pytest.mark.slow
 def test_a_dataset_is_measured_on(tmp_path: Path) -> None:
     checkpoint = own_checkpoint(tmp_path)
     data = write_own_dataset(tmp_path / "data", checkpoint)
@@ -218,6 +219,7 @@ def test_a_dataset_is_measured_on(tmp_path: Path) -> None:
     assert_user_error(run_yolo("export", "-c", tmp_path / "a.onnx"), "a.onnx", "not a readable checkpoint")
 
 
+@pytest.mark.slow
 def test_a_file_that_falls_too_far_is_not_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = own_checkpoint(tmp_path)
     data = write_own_dataset(tmp_path / "data", checkpoint)

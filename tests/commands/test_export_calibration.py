@@ -73,6 +73,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
     assert peaks[1] < peaks[0] + 256 * 256 * 3
 
 
+@pytest.mark.slow
 def test_training_images_of_a_dataset(tmp_path: Path, int8: None, caplog: pytest.LogCaptureFixture) -> None:
     checkpoint = own_checkpoint(tmp_path)
     data = write_own_dataset(tmp_path / "data", checkpoint)
