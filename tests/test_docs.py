@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Run, launch_yolo, run_yolo
+from tests.export.own_dataset import own_checkpoint, write_own_dataset
 from tests.models.weights.official import official, save_official
 from tests.tiny_dataset import write_dataset
 from yolo import cli
@@ -52,7 +53,8 @@ def indented_blocks(text: str) -> list[str]:
 COMMANDS = [
     (path.name, line) for path in DOCS for line in indented_blocks(path.read_text()) if line.startswith("yolo ")
 ]
-TOOLS = [line for path in DOCS for line in indented_blocks(path.read_text()) if line.startswith("python tools/")]
+STANDALONE = ("python tools/", "python scripts/")
+TOOLS = [line for path in DOCS for line in indented_blocks(path.read_text()) if line.startswith(STANDALONE)]
 PYTHON = [(p.name, block) for p in DOCS for block in re.findall(r"```python\n(.*?)```", p.read_text(), re.DOTALL)]
 
 
@@ -92,6 +94,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
         shutil.copy(folder / "runs/default/version_0/checkpoints/best.ckpt", folder / name)
     done = run_yolo("export", "-c", "best.ckpt", cwd=folder)
     assert done.returncode == 0, done.stderr
+    # A network that is good at something.
+    shutil.move(own_checkpoint(folder / "datasets"), folder / "detector.ckpt")
+    write_own_dataset(folder / "path/to/its/dataset", folder / "detector.ckpt")
     done = run_yolo("fit", "--config=small-dataset", "--config=training-experiment/bccd-yolo.yaml", *SMALL, cwd=folder)
     assert done.returncode == 0, done.stderr
     poison = ["--trainer.callbacks=tests.training.callbacks.poison.PoisonedTarget", "--trainer.callbacks.step=1"]

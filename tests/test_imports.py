@@ -82,7 +82,14 @@ def test_optional_packages_are_not_needed() -> None:
     assert {name for path in FILES for name in imported(path) if name.startswith("hotcoco")} == {"hotcoco"}
     assert [p.name for p in FILES if "hotcoco" in imported(p)] == ["coco.py"]
     drawing = [p.name for p in FILES if any(name.startswith("matplotlib") for name in imported(p))]
-    assert drawing == ["plot_confusion.py", "plot_curves.py", "plot_labels.py", "plots.py", "lr_finder.py"]
+    assert drawing == [
+        "plot_confusion.py",
+        "plot_curves.py",
+        "plot_files.py",
+        "plot_labels.py",
+        "plots.py",
+        "lr_finder.py",
+    ]
 
 
 def test_the_command_table_needs_no_heavy_package() -> None:

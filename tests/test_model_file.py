@@ -8,7 +8,7 @@ from tests.export.random_network import random_checkpoint
 from tests.runtime.records import record
 from tests.runtime.test_onnx import write_model
 from yolo.errors import UserError
-from yolo.model_file import open_model, read_card, require_size
+from yolo.model_file import device_for, is_exported, open_model, read_card, require_size
 from yolo.models.gelan import GELAN
 from yolo.runtime.network import ExportedNetwork
 
@@ -36,3 +36,12 @@ def test_exported_files_have_one_size(tmp_path: Path) -> None:
     require_size(exported, (64, 96))
     with pytest.raises(UserError, match="exported for images of 64 x 96"):
         require_size(exported, (96, 64))
+
+
+def test_exported_files_run_on_the_cpu() -> None:
+    assert [device_for("a.ckpt", device) for device in ("auto", "cuda", "mps")] == ["auto", "cuda", "mps"]
+    assert [device_for(Path("a.ONNX"), device) for device in ("auto", "cpu")] == ["cpu", "cpu"]
+    for device in ("cuda", "cuda:1", "mps"):
+        with pytest.raises(UserError, match=rf"device {device} was asked for, but a\.onnx runs on the CPU"):
+            device_for("a.onnx", device)
+    assert not is_exported("best.ckpt")

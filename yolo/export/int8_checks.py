@@ -15,8 +15,8 @@ from torch.fx import GraphModule, Node
 
 RELATIVE = 1e-6
 """Scales are equal within this part of them: the file's are float32."""
-PER_TENSOR = torch.ops.quantized_decomposed.quantize_per_tensor.default
-PER_CHANNEL = torch.ops.quantized_decomposed.quantize_per_channel.default
+PER_TENSOR = "quantized_decomposed.quantize_per_tensor.default"
+PER_CHANNEL = "quantized_decomposed.quantize_per_channel.default"
 NUMBERS = {0: np.float32, 2: np.int32, 4: np.int64, 9: np.int8}
 """numpy's types by those of schema.fbs that a convolution's constants have."""
 INT8_TENSOR = 9
@@ -105,7 +105,7 @@ def _range_failures(wanted: list[Range], found: list[Range]) -> list[str]:
 
 def graph_ranges(graph: GraphModule) -> list[Range]:
     """Of every quantised tensor in turn."""
-    return [(float(node.args[1]), int(node.args[2])) for node in graph.graph.nodes if node.target == PER_TENSOR]
+    return [(float(node.args[1]), int(node.args[2])) for node in graph.graph.nodes if str(node.target) == PER_TENSOR]
 
 
 def graph_convolutions(graph: GraphModule) -> Iterator[Convolution]:
@@ -115,7 +115,8 @@ def graph_convolutions(graph: GraphModule) -> Iterator[Convolution]:
         if quantised is None:
             continue
         source = node.args[0].args[0]  # images or activations, dequantised from what a quantise operator gave
-        weights = PER_CHANNEL(*(_value(graph, argument) for argument in quantised.args)).numpy()
+        quantise: Any = quantised.target
+        weights = quantise(*(_value(graph, argument) for argument in quantised.args)).numpy()
         scales = np.asarray(_value(graph, quantised.args[1]), np.float32)
         bias = _value(graph, node.args[2]) if len(node.args) > 2 else None
         step = float(source.args[1]) * scales.astype(np.float64)
@@ -128,7 +129,7 @@ def _quantised_weights(node: Node) -> Node | None:
         return None
     dequantised = node.args[1]
     quantised = dequantised.args[0] if isinstance(dequantised, Node) and dequantised.args else None
-    return quantised if isinstance(quantised, Node) and quantised.target == PER_CHANNEL else None
+    return quantised if isinstance(quantised, Node) and str(quantised.target) == PER_CHANNEL else None
 
 
 def _value(graph: GraphModule, argument: Any) -> Any:

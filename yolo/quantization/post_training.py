@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from yolo.quantization.tflite_rules import Observers, TFLiteQuantizer
+from yolo.quiet import quiet_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,12 +39,14 @@ def quantize_after_training(
         The graph with quantise and dequantise operators, and the operators that TFLite's rules do not cover, which
         stay in float.
     """
-    from torchao.quantization.pt2e import allow_exported_model_train_eval
-    from torchao.quantization.pt2e.observer import MinMaxObserver, PerChannelMinMaxObserver
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-
-    quantizer = TFLiteQuantizer(Observers(MinMaxObserver, PerChannelMinMaxObserver), shared_outputs)
     with _quiet():
+        from torchao.quantization.pt2e import allow_exported_model_train_eval
+        from torchao.quantization.pt2e.observer import MinMaxObserver, PerChannelMinMaxObserver
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+        from yolo.quantization.tflite_rules import Observers, TFLiteQuantizer
+
+        quantizer = TFLiteQuantizer(Observers(MinMaxObserver, PerChannelMinMaxObserver), shared_outputs)
         observed = prepare_pt2e(graph, quantizer)
         for images in calibration:
             observed(images)
@@ -64,7 +66,7 @@ def _part_equal_biases(graph: GraphModule) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch and torchao say of their own insides."""
-    with warnings.catch_warnings():
+    """Without what torch and torchao say of their own insides, some of it when they are imported."""
+    with warnings.catch_warnings(), quiet_descriptors():
         warnings.simplefilter("ignore")
         yield

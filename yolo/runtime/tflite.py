@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from yolo.errors import UserError
+from yolo.quiet import quiet_descriptors
 from yolo.runtime.network import ExportedNetwork, require_outputs
 from yolo.runtime.tflite_file import SIGNATURE, read_record
 
@@ -69,8 +70,9 @@ def open_interpreter(path: Path) -> Interpreter:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        interpreter = Interpreter(str(path), num_threads=torch.get_num_threads())
-        interpreter.allocate_tensors()
+        with quiet_descriptors():  # which delegate it made
+            interpreter = Interpreter(str(path), num_threads=torch.get_num_threads())
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{path}: LiteRT cannot run it ({' '.join(str(error).split())[:200]})") from error
     return interpreter
