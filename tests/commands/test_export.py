@@ -83,6 +83,14 @@ def test_validates_like_its_checkpoint(exported: Path, tiny_run: Run) -> None:
     assert found == pytest.approx(wanted, abs=1e-4)
 
 
+def test_compares_with_its_checkpoint(exported: Path, tiny_run: Run) -> None:
+    done = run_yolo("compare", tiny_run.best, exported, "--samples=100", "--device=cpu", "--data.num_workers=0")
+    assert done.returncode == 0, done.stderr  # the checkpoint's precision is not asked of the file
+    assert "no difference shown" in done.stdout
+    done = run_yolo("compare", tiny_run.best, exported, "--precision=bf16-mixed", "--data.num_workers=0")
+    assert_user_error(done, "--precision is bf16-mixed", "best.onnx")
+
+
 def test_benchmark_of_a_file(exported: Path, tmp_path: Path) -> None:
     done = run_yolo("validate", "-c", exported, "--benchmark", "--benchmark-runs=2", "--benchmark-warmup=1",
                     "--no-plots", "--no-report", "-o", tmp_path)  # fmt: skip
