@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from yolo.errors import UserError
 from yolo.quiet import quiet_descriptors
 
 if TYPE_CHECKING:
@@ -39,21 +40,52 @@ def quantize_after_training(
         The graph with quantise and dequantise operators, and the operators that TFLite's rules do not cover, which
         stay in float.
     """
+    prepared, left_in_float = with_fake_quantizers(graph, shared_outputs)
+    for images in calibration:
+        prepared(images)
+    return quantized_graph(prepared), left_in_float
+
+
+def with_fake_quantizers(
+    graph: GraphModule, shared_outputs: Iterable[Iterable[int]], keep_float: Iterable[str] = ()
+) -> tuple[GraphModule, tuple[str, ...]]:
+    """Put a fake quantiser behind every tensor, in mode calibrate, by TFLite's rules.
+
+    Args:
+        graph: as above.
+        shared_outputs: as above.
+        keep_float: names or patterns of parts of the network that stay in float.
+
+    Returns:
+        The graph, and the operators without a rule.
+
+    Raises:
+        UserError: a pattern matches no part.
+    """
     with _quiet():
         from torchao.quantization.pt2e import allow_exported_model_train_eval
-        from torchao.quantization.pt2e.observer import MinMaxObserver, PerChannelMinMaxObserver
-        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+        from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
-        from yolo.quantization.tflite_rules import Observers, TFLiteQuantizer
+        from yolo.quantization.tflite_rules import TFLiteQuantizer
 
-        quantizer = TFLiteQuantizer(Observers(MinMaxObserver, PerChannelMinMaxObserver), shared_outputs)
-        observed = prepare_pt2e(graph, quantizer)
-        for images in calibration:
-            observed(images)
+        quantizer = TFLiteQuantizer(shared_outputs, keep_float)
+        prepared = allow_exported_model_train_eval(prepare_qat_pt2e(graph, quantizer))
+    for pattern, count in quantizer.kept.items():
+        if not count:
+            raise UserError(f"--keep-float {pattern} matches no part of the network")
+    return prepared, tuple(quantizer.left_in_float)
+
+
+@torch.no_grad()
+def quantized_graph(prepared: GraphModule) -> GraphModule:
+    """Quantise and dequantise operators in the place of fake quantisers, which are used up with the graph."""
+    with _quiet():
+        from torchao.quantization.pt2e import allow_exported_model_train_eval
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
+
+        _part_equal_biases(prepared)
         # Weights stay float beside their quantiser: LiteRT's converter reads no folded ones (0.10).
-        _part_equal_biases(graph)
-        quantized = convert_pt2e(observed, fold_quantize=False)
-        return allow_exported_model_train_eval(quantized), tuple(quantizer.left_in_float)
+        return allow_exported_model_train_eval(convert_pt2e(prepared, fold_quantize=False))
 
 
 def _part_equal_biases(graph: GraphModule) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e.quantizer import (
-    FixedQParamsQuantizationSpec,
     QuantizationAnnotation,
     QuantizationSpec,
     QuantizationSpecBase,
@@ -23,6 +22,8 @@ from torchao.quantization.pt2e.quantizer import (
     SharedQuantizationSpec,
 )
 from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
+
+from yolo.quantization.fake_quantize import FixedFakeQuantize, PerChannelFakeQuantize, RangeFakeQuantize
 
 aten = torch.ops.aten
 
@@ -52,43 +53,44 @@ MOVING = {
 LEVELS = (-128, 127)
 
 
-@dataclass(frozen=True)
-class Observers:
-    """What finds the ranges: constructors of torchao's observers or fake quantisers."""
-
-    activation: Any
-    weight: Any
-
-
 class TFLiteQuantizer(Quantizer):
     """Annotates the tensors of a graph.
 
     Args:
-        observers: what finds their ranges.
         shared_outputs: numbers of outputs that get one range, as those that are concatenated behind the graph must.
+        keep_float: names of parts of the network, or patterns such as `*.head.*`, that are not quantised.
     """
 
-    def __init__(self, observers: Observers, shared_outputs: Iterable[Iterable[int]] = ()) -> None:
+    def __init__(self, shared_outputs: Iterable[Iterable[int]] = (), keep_float: Iterable[str] = ()) -> None:
         super().__init__()
-        self.observers = observers
         self.shared_outputs = [list(numbers) for numbers in shared_outputs]
+        self.keep_float = list(keep_float)
         self.left_in_float: list[str] = []
         """Operators of the last graph for which there is no rule."""
+        self.kept: dict[str, int] = {}
+        """How many operators of the last graph each pattern keeps in float."""
 
     def annotate(self, model: GraphModule) -> GraphModule:
         """Say of every tensor how it is quantised; see torchao's `Quantizer`."""
-        nodes = [node for node in model.graph.nodes if _makes_a_tensor(node)]
+        self.left_in_float, self.kept = [], dict.fromkeys(self.keep_float, 0)
+        nodes = [node for node in model.graph.nodes if _makes_a_tensor(node) and self._is_quantised(node)]
         roots = self._groups(model, nodes)
-        self.left_in_float = []
         for node in nodes:
-            if _is_known(node):
-                self._annotate(node, roots[node])
-            else:
-                self.left_in_float.append(str(node.target))
+            self._annotate(node, roots[node])
         return model
 
     def validate(self, model: GraphModule) -> None:
         """Nothing is asked of a graph: what has no rule stays in float."""
+
+    def _is_quantised(self, node: Node) -> bool:
+        """Whether no pattern keeps the node in float and there is a rule for it; counts and notes those left out."""
+        names = [part_name(name) for name, _ in (node.meta.get("nn_module_stack") or {}).values()]
+        matching = [p for p in self.keep_float if any(fnmatchcase(name, p) for name in names)]
+        for pattern in matching:
+            self.kept[pattern] += 1
+        if not matching and not _is_known(node):
+            self.left_in_float.append(str(node.target))
+        return not matching and _is_known(node)
 
     def _annotate(self, node: Node, root: Node) -> None:
         inputs: dict[Node, QuantizationSpecBase | None] = {}
@@ -96,7 +98,7 @@ class TFLiteQuantizer(Quantizer):
             weight = node.args[1]
             assert isinstance(weight, Node)
             inputs[weight] = QuantizationSpec(
-                torch.int8, self.observers.weight, -127, 127, torch.per_channel_symmetric, ch_axis=0
+                torch.int8, PerChannelFakeQuantize, -127, 127, torch.per_channel_symmetric, ch_axis=0
             )
         output = None if _is_fused_into_its_user(node) else self._output(node, root)
         node.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(inputs, output, _annotated=True)
@@ -104,12 +106,12 @@ class TFLiteQuantizer(Quantizer):
     def _output(self, node: Node, root: Node) -> QuantizationSpecBase | None:
         if node is not root:
             return SharedQuantizationSpec(root)
-        low, high = LEVELS
+        find: Any = RangeFakeQuantize
         if node.op == "placeholder":  # pixels of 0..255 divided by 255, each a level of its own
-            return FixedQParamsQuantizationSpec(torch.int8, 1 / 255, low, low, high, torch.per_tensor_affine)
-        if node.target == SIGMOID:
-            return FixedQParamsQuantizationSpec(torch.int8, 1 / 256, low, low, high, torch.per_tensor_affine)
-        return QuantizationSpec(torch.int8, self.observers.activation, low, high, torch.per_tensor_affine)
+            find = FixedFakeQuantize.with_args(step=1 / 255, zero=LEVELS[0])
+        elif node.target == SIGMOID:
+            find = FixedFakeQuantize.with_args(step=1 / 256, zero=LEVELS[0])
+        return QuantizationSpec(torch.int8, find, *LEVELS, torch.per_tensor_affine)
 
     def _groups(self, model: GraphModule, nodes: list[Node]) -> dict[Node, Node]:
         """Of every tensor the first of those it shares its range with."""
@@ -123,13 +125,22 @@ class TFLiteQuantizer(Quantizer):
         order = {node: number for number, node in enumerate(nodes)}
         (end,) = (node for node in model.graph.nodes if node.op == "output")
         outputs = end.args[0]
-        pairs = [(node, source) for node in nodes if _moves(node) for source in _sources(node)]
+        pairs = [(node, source) for node in nodes if _moves(node) for source in _sources(node) if source in order]
         for numbers in self.shared_outputs:
-            pairs += itertools.pairwise([outputs[number] for number in numbers])
+            pairs += itertools.pairwise([outputs[number] for number in numbers if outputs[number] in order])
         for one, other in pairs:
             first, second = sorted((find(one), find(other)), key=order.__getitem__)
             parents[second] = first
         return {node: find(node) for node in nodes}
+
+
+NETWORK = "model.network."
+"""Where an exported graph has the network of an `ExportableModel`."""
+
+
+def part_name(path: str) -> str:
+    """Of a part by its path in the graph: its name in the network."""
+    return path.removeprefix(NETWORK)
 
 
 def _makes_a_tensor(node: Node) -> bool:
