@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from yolo.whole_file import sync_folder, whole_file
+from yolo.whole_file import sync_folder, whole_file, whole_files
 
 
 def test_the_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -30,6 +30,27 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         write()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_files_appear_together(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_text("old")
+    with whole_files(tmp_path) as partial:
+        (partial / "a.onnx").write_text("new")
+        (partial / "a.onnx.json").write_text("{}")
+        assert (tmp_path / "a.onnx").read_text() == "old"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.onnx": "new", "a.onnx.json": "{}"}
+
+
+def test_after_an_error_none_of_them(tmp_path: Path) -> None:
+    def write() -> None:
+        with whole_files(tmp_path) as partial:
+            (partial / "a.onnx").write_text("new")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space") as error:
+        write()
+    assert error.value.filename == str(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_is_synced_if_it_can_be(tmp_path: Path) -> None:

@@ -42,6 +42,25 @@ def require_size(model: DetectionModel, size: tuple[int, int]) -> None:
         )
 
 
+def is_exported(path: str | Path) -> bool:
+    """Whether the name is that of an exported file, which has its own arithmetic and runs on the CPU."""
+    return _runtime_name(path) is not None
+
+
+def device_for(path: str | Path, device: str) -> str:
+    """`device`, or cpu for an exported file. UserError when another is asked for than such a file runs on."""
+    if not is_exported(path):
+        return device
+    if device not in ("auto", "cpu"):
+        raise UserError(f"device {device} was asked for, but {path} runs on the CPU: leave it out")
+    return "cpu"
+
+
 def _runtime(path: str | Path) -> Any:
-    module = RUNTIMES.get(Path(path).suffix.lower())
+    module = _runtime_name(path)
     return None if module is None else importlib.import_module(module)
+
+
+def _runtime_name(path: str | Path) -> str | None:
+    """Module of the file's kind, None for a checkpoint."""
+    return RUNTIMES.get(Path(path).suffix.lower())

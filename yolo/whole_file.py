@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,22 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_files(folder: Path) -> Iterator[Path]:
+    """Gives a temporary folder inside `folder` to write files to under their names, so that they are whole together.
+
+    Afterwards they are in `folder`, in place of those that were called so; after an error they are gone.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".partial") as temporary:
+            yield Path(temporary)
+            for path in sorted(Path(temporary).iterdir()):
+                path.replace(folder / path.name)
+    except OSError as error:
+        error.filename = error.filename or str(folder)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

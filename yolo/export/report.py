@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yolo.export.accuracy import Accuracy
 from yolo.export.config import Written
 from yolo.export.parity import Parity
 from yolo.runtime.metadata import ExportRecord
@@ -29,6 +30,8 @@ class ExportReport:
     """Bytes of the deployed network's parameters and buffers in float32."""
     written: Written
     parity: Parity
+    accuracy: Accuracy | None = None
+    """On the dataset; None when none was given."""
 
     @classmethod
     def of(
@@ -49,7 +52,12 @@ class ExportReport:
             "notes": list(self.written.notes),
             "failures": list(self.written.failures),
         }
-        document = {"record": self.record.to_dict(), "file": file, "parity": self.parity.to_dict()}
+        document = {
+            "record": self.record.to_dict(),
+            "file": file,
+            "parity": self.parity.to_dict(),
+            "accuracy": self.accuracy.to_dict() if self.accuracy else None,
+        }
         return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
     def show(self, console: Console) -> None:
