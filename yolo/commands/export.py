@@ -71,9 +71,9 @@ class ExportOptions(OnnxConfig, _Common):
             raise UserError(f"--device is {self.device!r}, expected auto, cpu or cuda")
         require_ranges(self, {"num_calibration": (1, float("inf")), "max_drop": (0, 1)}, "--")
         for name in ("calibration_images", "num_calibration"):
-            if self.quantization != "int8" and getattr(self, name) is not None:
+            if self.config.numbers != "int8" and getattr(self, name) is not None:
                 flag = name.replace("_", "-")
-                raise UserError(f"--{flag} is for --quantization int8, which is {self.quantization}")
+                raise UserError(f"--{flag} is for --quantization int8, which is {self.config.numbers}")
 
     @property
     def kind(self) -> Format:
