@@ -12,6 +12,7 @@ from yolo.errors import UserError, require_ranges
 from yolo.export.config import FormatConfig
 from yolo.export.formats import FORMATS, Format
 from yolo.export.onnx import OnnxConfig
+from yolo.export.rknn import RknnConfig
 from yolo.whole_file import whole_files
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ SHORT = {"checkpoint": "c", "output": "o", "format": "f", "quantization": "q"}
 class _Common:
     checkpoint: Path
     """Checkpoint written by `yolo fit`."""
-    format: Literal["onnx"] = "onnx"
+    format: Literal["onnx", "rknn"] = "onnx"
     """Kind of file."""
     output: Path | None = None
     """File to write; beside the checkpoint, with the ending of the format, when left out."""
@@ -52,7 +53,7 @@ class _Common:
 
 
 @dataclass(frozen=True)
-class ExportOptions(OnnxConfig, _Common):
+class ExportOptions(OnnxConfig, RknnConfig, _Common):
     """Write a trained network as a file that other programs run.
 
     Exits with 1, and writes nothing, when the file does not compute what the checkpoint computes. With a dataset, which

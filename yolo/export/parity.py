@@ -47,7 +47,11 @@ NOISE = 3.0
 """Times that change, differences pass whatever the bars ..."""
 WIDEST = Bars(1.0, 1e-2, 2.0, 0.2)
 """... up to these: a network that answers more than that with noise is of no use to anyone."""
-BARS = {"fp32": Bars(1e-2, 1e-4, 2e-2, 0.01), "fp16": Bars(32.0, 5e-2, 2.0, 0.05)}
+BARS = {
+    "fp32": Bars(1e-2, 1e-4, 2e-2, 0.01),
+    "fp16": Bars(32.0, 5e-2, 2.0, 0.05),
+    "int8": Bars(1e4, 1.0, 8.0, 1.0),
+}
 """By the quantisation of the file. Those of fp16 catch a broken file: boxes of anchors that find nothing
 move by 10 pixels in a v9-t whose mAP stays the same. How good it is, its mAP says."""
 
