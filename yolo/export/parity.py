@@ -50,7 +50,7 @@ WIDEST = Bars(1.0, 1e-2, 2.0, 0.2)
 BARS = {
     "fp32": Bars(1e-2, 1e-4, 2e-2, 0.01),
     "fp16": Bars(32.0, 5e-2, 2.0, 0.05),
-    "int8": Bars(1e4, 1.0, 8.0, 1.0),
+    "int8": Bars(1e4, 0.5, 8.0, 0.5),
 }
 """By the quantisation of the file. Those of fp16 catch a broken file: boxes of anchors that find nothing
 move by 10 pixels in a v9-t whose mAP stays the same. How good it is, its mAP says."""

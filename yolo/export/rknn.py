@@ -81,7 +81,6 @@ def write(source: Source, config: RknnConfig, path: Path) -> Written:
     """
     from yolo.environments import run_worker
     from yolo.runtime.rknn import ENVIRONMENT, write_simulation
-    from yolo.workers.rknn_build import FILES
 
     numbers = config.numbers
     with tempfile.TemporaryDirectory() as name:
@@ -97,15 +96,12 @@ def write(source: Source, config: RknnConfig, path: Path) -> Written:
         if numbers == "int8":
             assert source.calibration is not None, "the command sees to it"
             _write_images(source.calibration.pixels(), folder)
-        operators = json.loads(run_worker(ENVIRONMENT.python(), "rknn_convert.py", folder))
+        made = json.loads(run_worker(ENVIRONMENT.python(), "rknn_convert.py", folder))
         path.write_bytes((folder / "model.rknn").read_bytes())
-        write_simulation(path, source.record, folder, ("settings.json", *FILES[numbers]))
+        write_simulation(path, source.record, folder, made["files"])
     note = f"for {config.target_platform}, run by rknn-toolkit2's simulator and not by a chip"
-    return (
-        Written(operators, (note,))
-        if numbers == "fp16"
-        else _compared(source, config, path, Written(operators, (note,)))
-    )
+    written = Written(made["operators"], (note,))
+    return _compared(source, config, path, written) if numbers == "int8" else written
 
 
 def _compared(source: Source, config: RknnConfig, path: Path, written: Written) -> Written:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def simulation_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.simulation")
 
 
-def write_simulation(path: Path, record: ExportRecord, folder: Path, files: tuple[str, ...]) -> None:
+def write_simulation(path: Path, record: ExportRecord, folder: Path, files: Sequence[str]) -> None:
     """Write the archive of the .rknn file at `path` from files of a folder."""
     contents = {"record": record.to_json(), "rknn_sha256": digest_of(path), "files": files}
     with zipfile.ZipFile(simulation_of(path), "w", zipfile.ZIP_DEFLATED) as archive:
@@ -82,12 +83,12 @@ def _unpack(path: Path, folder: Path) -> ExportRecord:
     try:
         with zipfile.ZipFile(archive) as packed:
             contents = json.loads(_content(packed, CONTENTS))
-            record = ExportRecord.from_json(contents["record"], str(archive))
+            record, digest = ExportRecord.from_json(contents["record"], str(archive)), contents["rknn_sha256"]
             for name in contents["files"]:
                 (folder / Path(name).name).write_bytes(_content(packed, name))
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError, NotImplementedError) as error:
         raise UserError(f"{archive}: not as `yolo export` writes it ({str(error)[:120]})") from error
-    if digest_of(path) != contents["rknn_sha256"]:
+    if digest_of(path) != digest:
         raise UserError(f"{path}: {archive.name} beside it belongs to another file, or one of them was changed")
     return record
 

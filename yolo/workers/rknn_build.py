@@ -34,7 +34,7 @@ def in_words(folder: Path) -> Iterator[None]:
     failure: Any = None
     try:
         yield
-    except Exception as error:  # the toolkit raises what happens to go wrong in it
+    except (Exception, SystemExit) as error:  # the toolkit raises what happens to go wrong in it, and exits
         failure = error
     finally:
         sys.stdout.flush()
@@ -45,7 +45,7 @@ def in_words(folder: Path) -> Iterator[None]:
         log.seek(0)
         plain = re.sub(r"\x1b\[[\d;]*m", "", log.read().decode(errors="replace"))
         said = re.findall(r"(?<![^\r\n])E (?!rknn-toolkit2 version)(?!.*Traceback)(.+)", plain)
-        sys.exit(said[0] if said else f"{type(failure).__name__}: {' '.join(str(failure).split())}")
+        sys.exit(said[0] if said else (str(failure).strip() or repr(failure)).splitlines()[-1])
 
 
 def require(status: int) -> None:

@@ -1,8 +1,8 @@
 """ONNX to .rknn by rknn-toolkit2: python rknn_convert.py FOLDER
 
 FOLDER holds `model.onnx`, `settings.json` and for INT8 `images.txt`, paths of .npy files of uint8 [1, 3, H, W] RGB. It
-gets `model.rknn` and the files that `rknn_build.py` builds the same network from. Printed is how often each operator
-occurs, in JSON.
+gets `model.rknn` and the files that `rknn_build.py` builds the same network from. Printed are, in JSON, these files
+and how often each operator occurs.
 """
 
 import json
@@ -28,7 +28,7 @@ def main(folder: Path) -> None:
                 keep_float(Path("model.quantization.cfg"), edges(graph))
         require(built(settings).export_rknn("model.rknn"))
         operators = Counter(node.op_type for node in load(graph).node).most_common()
-    print(json.dumps(dict(operators)))
+    print(json.dumps({"operators": dict(operators), "files": ["settings.json", *FILES[settings["quantization"]]]}))
 
 
 def load(path: Path) -> Any:
@@ -50,7 +50,7 @@ def edges(path: Path) -> list[str]:
         for name in node.input:
             users.setdefault(name, []).append(node)
     makers = {name: node for node in graph.node for name in node.output}
-    waiting, found = [entry.name for entry in graph.input], []
+    waiting, found = ["images"], []
     while waiting:
         for node in users.get(waiting.pop(), []):
             if node.op_type == "Conv":
@@ -64,7 +64,7 @@ def edges(path: Path) -> list[str]:
         if entry.name.startswith("box_logits"):
             maker = makers[entry.name]
             found += maker.input[:1] if maker.op_type == "exDataConvert" else maker.output
-    return found
+    return list(dict.fromkeys(found))
 
 
 def keep_float(path: Path, tensors: list[str]) -> None:
@@ -77,4 +77,5 @@ def keep_float(path: Path, tensors: list[str]) -> None:
     path.write_text(f"{start}\n{lines}{ranges[len(none) :]}")
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
