@@ -76,6 +76,8 @@ def test_no_module_needs_itself() -> None:
 def test_optional_packages_are_not_needed() -> None:
     users: dict[str, set[str]] = {}
     for path in FILES:
+        if path.parent.name == "workers":  # scripts of environments that have what they need
+            continue
         for name in {name.split(".")[0] for name in imported(path)} & OPTIONAL:
             users.setdefault(name, set()).add(str(path.relative_to(PACKAGE)))
     assert users == {"onnx": {"export/onnx.py"}, "onnxslim": {"export/onnx.py"}, "onnxruntime": {"runtime/onnx.py"}}

@@ -10,7 +10,11 @@ from yolo.errors import UserError
 from yolo.models.checkpoint import CARD_KEY, ModelCard, load_model, read_checkpoint
 from yolo.models.detection_model import DetectionModel
 
-RUNTIMES = {".onnx": "yolo.runtime.onnx", ".tflite": "yolo.runtime.tflite"}
+RUNTIMES = {
+    ".onnx": "yolo.runtime.onnx",
+    ".tflite": "yolo.runtime.tflite",
+    ".rknn": "yolo.runtime.rknn",
+}
 """Modules with `read_record` and `open_network`, by the ending of their files."""
 
 

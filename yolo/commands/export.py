@@ -12,6 +12,7 @@ from yolo.errors import UserError, require_ranges
 from yolo.export.config import FormatConfig
 from yolo.export.formats import FORMATS, Format
 from yolo.export.onnx import OnnxConfig
+from yolo.export.rknn import RknnConfig
 from yolo.export.tflite import TFLiteConfig
 from yolo.whole_file import whole_files
 
@@ -32,7 +33,7 @@ SHORT = {"checkpoint": "c", "output": "o", "format": "f", "quantization": "q"}
 class _Common:
     checkpoint: Path
     """Checkpoint written by `yolo fit`."""
-    format: Literal["onnx", "tflite"] = "onnx"
+    format: Literal["onnx", "tflite", "rknn"] = "onnx"
     """Kind of file."""
     output: Path | None = None
     """File to write; beside the checkpoint, with the ending of the format, when left out."""
@@ -54,7 +55,7 @@ class _Common:
 
 
 @dataclass(frozen=True)
-class ExportOptions(TFLiteConfig, OnnxConfig, _Common):
+class ExportOptions(TFLiteConfig, OnnxConfig, RknnConfig, _Common):
     """Write a trained network as a file that other programs run.
 
     Exits with 1, and writes nothing, when the file does not compute what the checkpoint computes. With a dataset, which
@@ -73,9 +74,9 @@ class ExportOptions(TFLiteConfig, OnnxConfig, _Common):
             raise UserError(f"--device is {self.device!r}, expected auto, cpu or cuda")
         require_ranges(self, {"num_calibration": (1, float("inf")), "max_drop": (0, 1)}, "--")
         for name in ("calibration_images", "num_calibration"):
-            if self.quantization != "int8" and getattr(self, name) is not None:
+            if self.config.numbers != "int8" and getattr(self, name) is not None:
                 flag = name.replace("_", "-")
-                raise UserError(f"--{flag} is for --quantization int8, which is {self.quantization}")
+                raise UserError(f"--{flag} is for --quantization int8, which is {self.config.numbers}")
 
     @property
     def kind(self) -> Format:

@@ -42,7 +42,7 @@ def calibration_of(
     Raises:
         UserError: there are none.
     """
-    if options.quantization != "int8":
+    if options.config.numbers != "int8":
         return None
     number = options.num_calibration or NUMBER
     if options.calibration_images is not None:

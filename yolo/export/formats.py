@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import ModuleType
 
-from yolo.export import onnx, tflite
+from yolo.export import onnx, rknn, tflite
 from yolo.export.config import FormatConfig
 
 
@@ -28,4 +28,5 @@ class Format:
 FORMATS = {
     "onnx": Format(onnx, onnx.OnnxConfig, ".onnx"),
     "tflite": Format(tflite, tflite.TFLiteConfig, ".tflite"),
+    "rknn": Format(rknn, rknn.RknnConfig, ".rknn"),
 }
