@@ -19,8 +19,9 @@ from yolo.data.loaders import Image
 from yolo.errors import UserError
 from yolo.export.parity import random_images
 from yolo.inference import to_network_input
-from yolo.models.checkpoint import ModelCard, allow_network, load_model
+from yolo.models.checkpoint import CARD_KEY, ModelCard, allow_network, load_model, read_checkpoint
 from yolo.models.detection_model import DetectionModel
+from yolo.quantization import QUANTIZED_NETWORK
 from yolo.quantization.calibration import Calibration, folder_images, spread
 from yolo.size import size_option
 
@@ -55,6 +56,8 @@ class Job:
 
 def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
     """Everything that the command line asks for. UserError says what is wrong with it."""
+    card = ModelCard.from_dict(read_checkpoint(options.checkpoint)[CARD_KEY])
+    options = _for_network(options, card)
     suffix = options.kind.suffix
     if options.target.suffix.lower() != suffix:
         raise UserError(f"--output is {options.target}, expected a name that ends in {suffix}")
@@ -74,6 +77,22 @@ def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
     calibration = calibration_of(options, size, card, measured)
     digest = calibration.digest() if calibration else None  # reads each of them
     return Job(options, model, card, device, size, images, source, calibration, digest, dataset, measured)
+
+
+def _for_network(options: ExportOptions, card: ModelCard) -> ExportOptions:
+    """The options with INT8 for a network that has learnt its ranges. UserError for what contradicts that."""
+    if card.network.name != QUANTIZED_NETWORK:
+        if options.format == "onnx" and options.config.numbers == "int8":
+            raise UserError("--quantization int8 of ONNX files takes a checkpoint of yolo qat-finetune")
+        return options
+    if options.quantization not in (None, "int8"):
+        raise UserError(
+            f"--quantization is {options.quantization}, but {options.checkpoint} was trained by yolo qat-finetune, for "
+            "int8: give the checkpoint that it was trained from"
+        )
+    if options.calibration_images is not None or options.num_calibration is not None:
+        raise UserError(f"{options.checkpoint} has learnt its ranges: nothing is calibrated, leave those options out")
+    return replace(options, quantization="int8")
 
 
 def _device(options: ExportOptions) -> str:

@@ -79,7 +79,7 @@ class ExportReport:
             table.add_column(title, justify="right", no_wrap=True)
         rows = {stage.name: stage for stage in (parity.noise, *parity.stages)}
         if parity.conversion:
-            rows[f"{parity.conversion.file.name}, against quantised"] = parity.conversion.file
+            rows |= {stage.name: stage for stage in (parity.conversion.quantized, parity.conversion.file)}
         for name, stage in rows.items():
             numbers = (stage.boxes, stage.boxes_mean, stage.scores, stage.scores_mean)
             same = f"{stage.detections - stage.missed} of {stage.detections}"
