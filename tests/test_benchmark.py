@@ -3,10 +3,18 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pytest
 import torch
 from rich.console import Console
 
-from yolo.benchmark import Benchmark, benchmark_detector, network_stages, print_benchmark
+from yolo.benchmark import (
+    Benchmark,
+    Candidate,
+    benchmark_detector,
+    latency_in_turn,
+    network_stages,
+    print_benchmark,
+)
 from yolo.boxes.nms import NMSOptions
 from yolo.inference import detect, letterboxed
 from yolo.models.registry import build_model
@@ -20,9 +28,8 @@ def network() -> torch.nn.Module:
 
 
 def figures() -> Benchmark:
-    return benchmark_detector(
-        network(), IMAGES, (64, 64), "center", NMSOptions(0.01), batches=[1, 4], warmup=1, runs=3
-    )  # fmt: skip
+    candidate = Candidate(network(), (64, 64), "center", NMSOptions(0.01))
+    return benchmark_detector(candidate, IMAGES, batches=[1, 4], warmup=1, runs=3)
 
 
 def test_every_stage_of_every_batch() -> None:
@@ -40,7 +47,7 @@ def test_the_stages_are_the_path_of_validation() -> None:
     model, options = network(), NMSOptions(0.001)
     value = IMAGES[:2]
     with torch.inference_mode():
-        for stage in network_stages(model, (64, 64), "center", options).values():
+        for stage in network_stages(Candidate(model, (64, 64), "center", options)).values():
             value = stage(value)
         expected = detect(
             model, letterboxed(IMAGES[:2], (64, 64), "center"), [i.shape[:2] for i in IMAGES[:2]], options, "center"
@@ -48,6 +55,14 @@ def test_the_stages_are_the_path_of_validation() -> None:
     assert [len(rows) for rows in value] == [len(rows) for rows in expected] != [0, 0]
     for ours, theirs in zip(value, expected, strict=True):
         assert torch.equal(ours[:, 4:], theirs[:, 4:])
+
+
+def test_several_in_turn() -> None:
+    candidates = [Candidate(network(), (side, side), "center", NMSOptions(0.01)) for side in (32, 256)]
+    small, large = latency_in_turn(candidates, IMAGES, batch=2, warmup=1, runs=3)
+    assert list(small) == list(large) == ["preprocess", "forward", "postprocess", "total"]
+    assert small["forward"].p50 < large["forward"].p50
+    assert small["total"].throughput == pytest.approx(2000 / small["total"].mean)
 
 
 def test_table() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import Run, launch_yolo, run_yolo
+from tests.export.own_dataset import own_checkpoint, write_own_dataset
 from tests.models.weights.official import official, save_official
 from tests.tiny_dataset import write_dataset
 from yolo import cli
@@ -52,7 +54,8 @@ def indented_blocks(text: str) -> list[str]:
 COMMANDS = [
     (path.name, line) for path in DOCS for line in indented_blocks(path.read_text()) if line.startswith("yolo ")
 ]
-TOOLS = [line for path in DOCS for line in indented_blocks(path.read_text()) if line.startswith("python tools/")]
+STANDALONE = ("python tools/", "python scripts/")
+TOOLS = [line for path in DOCS for line in indented_blocks(path.read_text()) if line.startswith(STANDALONE)]
 PYTHON = [(p.name, block) for p in DOCS for block in re.findall(r"```python\n(.*?)```", p.read_text(), re.DOTALL)]
 
 
@@ -92,6 +95,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
         shutil.copy(folder / "runs/default/version_0/checkpoints/best.ckpt", folder / name)
     done = run_yolo("export", "-c", "best.ckpt", cwd=folder)
     assert done.returncode == 0, done.stderr
+    # A network that is good at something.
+    shutil.move(own_checkpoint(folder / "datasets"), folder / "detector.ckpt")
+    write_own_dataset(folder / "path/to/its/dataset", folder / "detector.ckpt")
     done = run_yolo("fit", "--config=small-dataset", "--config=training-experiment/bccd-yolo.yaml", *SMALL, cwd=folder)
     assert done.returncode == 0, done.stderr
     poison = ["--trainer.callbacks=tests.training.callbacks.poison.PoisonedTarget", "--trainer.callbacks.step=1"]
@@ -114,6 +120,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
 def test_command(document: str, line: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(workplace))
     arguments = shlex.split(line, comments=True)[1:]
+    if "rknn" in line and "YOLO_RKNN_PYTHON" not in os.environ:
+        pytest.skip("rknn-toolkit2 needs an environment of its own, which YOLO_RKNN_PYTHON would name")
     if arguments[0] == "fit":
         size = ["--model.model_config=v9-t"] if "--model.network_args" not in line else []
         epochs = ["--trainer.max_epochs=2"] if "--ckpt_path" in line else []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import yolo.latency
-from yolo.latency import Latency, PeakMemory, measure_stages
+from yolo.latency import Latency, PeakMemory, measure_in_turn, measure_stages
 
 
 def test_figures_of_known_times() -> None:
@@ -39,6 +39,14 @@ def test_time_goes_to_its_stage() -> None:
     assert (seconds["slow"] >= 0.02).all()
     assert seconds["fast"].max() < 0.02
     np.testing.assert_allclose(seconds["total"], seconds["slow"] + seconds["fast"], rtol=1e-9)
+
+
+def test_candidates_take_turns() -> None:
+    seen: list[tuple[str, int]] = []
+    stages = [{"see": lambda value, name=name: seen.append((name, value))} for name in "ab"]
+    found = measure_in_turn(stages, [7, 8], warmup=1, runs=2)
+    assert seen == [(name, value) for value in (8, 7, 8) for name in "aabb"]  # the second of each counts
+    assert [{name: len(times) for name, times in entry.items()} for entry in found] == [{"see": 2, "total": 2}] * 2
 
 
 def test_a_peak_that_is_gone_still_counts() -> None:

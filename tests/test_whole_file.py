@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from yolo.whole_file import sync_folder, whole_file, whole_folder
+from yolo.whole_file import sync_folder, whole_file, whole_files
 
 
 def test_the_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -32,15 +32,25 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_folder_is_synced_if_it_can_be(tmp_path: Path) -> None:
-    sync_folder(tmp_path)
-    sync_folder(tmp_path / "not there")
+def test_files_appear_together(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_text("old")
+    with whole_files(tmp_path) as partial:
+        (partial / "a.onnx").write_text("new")
+        (partial / "a.onnx.json").write_text("{}")
+        assert (tmp_path / "a.onnx").read_text() == "old"
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a.onnx": "new", "a.onnx.json": "{}"}
 
 
-def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No space") as error, whole_file(tmp_path / "a.txt"):
-        raise OSError(28, "No space left on device")
-    assert error.value.filename == str(tmp_path / "a.txt")
+def test_after_an_error_none_of_them(tmp_path: Path) -> None:
+    def write() -> None:
+        with whole_files(tmp_path) as partial:
+            (partial / "a.onnx").write_text("new")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space") as error:
+        write()
+    assert error.value.filename == str(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def folder_of(path: Path, content: str) -> Path:
@@ -53,24 +63,43 @@ def folder_of(path: Path, content: str) -> Path:
 def test_a_folder_appears_when_it_is_complete(before: bool, tmp_path: Path) -> None:
     target = tmp_path / "model"
     if before:
-        folder_of(target, "old")
-    with whole_folder(target) as partial:
-        folder_of(partial, "new")
+        (folder_of(target, "old") / "b.txt").write_text("of the old one alone")
+    with whole_files(tmp_path) as partial:
+        folder_of(partial / "model", "new")
         assert not before or (target / "a.txt").read_text() == "old"
-    assert (target / "a.txt").read_text() == "new"
+    assert {path.name: path.read_text() for path in target.iterdir()} == {"a.txt": "new"}
     assert list(tmp_path.iterdir()) == [target]
 
 
-@pytest.mark.parametrize("error", [RuntimeError, None])  # without one, there is no folder to give the name
-def test_the_old_folder_stays_when_there_is_no_new_one(error: type[Exception] | None, tmp_path: Path) -> None:
+def test_the_old_folder_stays_when_the_new_one_does_not_get_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = folder_of(tmp_path / "model", "old")
+    rename = Path.rename
+
+    def refuse(path: Path, to: Path) -> Path:
+        if path.name == "model" and path != target:
+            raise PermissionError(13, "Permission denied", str(path))
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", refuse)
 
     def write() -> None:
-        with whole_folder(target):
-            if error:
-                raise error("disk")
+        with whole_files(tmp_path) as partial:
+            folder_of(partial / "model", "new")
 
-    with pytest.raises(error or FileNotFoundError):
+    with pytest.raises(PermissionError):
         write()
     assert (target / "a.txt").read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_is_synced_if_it_can_be(tmp_path: Path) -> None:
+    sync_folder(tmp_path)
+    sync_folder(tmp_path / "not there")
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space") as error, whole_file(tmp_path / "a.txt"):
+        raise OSError(28, "No space left on device")
+    assert error.value.filename == str(tmp_path / "a.txt")

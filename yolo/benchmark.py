@@ -14,13 +14,27 @@ from torch import Tensor
 from yolo.boxes.letterbox import LetterboxMode
 from yolo.boxes.nms import NMSOptions, non_max_suppression
 from yolo.inference import lay_out, letterboxed, to_network_input
-from yolo.latency import Latency, PeakMemory, Stage, measure_stages
+from yolo.latency import Latency, PeakMemory, Stage, measure_in_turn, measure_stages
 from yolo.models.detection_model import DetectionModel, Maps
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A detector whose speed is measured."""
+
+    model: DetectionModel
+    """Deployed, in eval mode, on its device."""
+    image_size: tuple[int, int]
+    """(height, width) of its input."""
+    letterbox: LetterboxMode
+    """Placement of images in it."""
+    options: NMSOptions
+    """Thresholds."""
 
 
 @dataclass(frozen=True)
@@ -56,31 +70,20 @@ class Benchmark:
 
 @torch.inference_mode()
 def benchmark_detector(
-    model: DetectionModel,
-    images: Sequence[Image],
-    image_size: tuple[int, int],
-    letterbox: LetterboxMode,
-    options: NMSOptions,
-    *,
-    batches: Sequence[int],
-    warmup: int,
-    runs: int,
+    candidate: Candidate, images: Sequence[Image], *, batches: Sequence[int], warmup: int, runs: int
 ) -> Benchmark:
-    """Measure a deployed network in eval mode, on its device, with real images.
+    """Measure a detector with real images.
 
     Args:
-        model: the network.
+        candidate: the detector.
         images: uint8 [H, W, 3] RGB of any sizes, taken in turn.
-        image_size: (height, width) of its input.
-        letterbox: placement of images in it.
-        options: thresholds.
         batches: numbers of images per batch to measure.
         warmup: runs before those that count, for each batch size.
         runs: runs that count.
     """
-    model = lay_out(model)
+    model = candidate.model
     device = model.bins.device
-    stages = network_stages(model, image_size, letterbox, options)
+    stages = network_stages(candidate)
     parameters, weights = model.cost
     memory = PeakMemory()
     figures = []
@@ -96,8 +99,8 @@ def benchmark_detector(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         on_cuda=device.type == "cuda",
         threads=torch.get_num_threads(),
-        image_size=image_size,
-        confidence=options.confidence,
+        image_size=candidate.image_size,
+        confidence=candidate.options.confidence,
         warmup=warmup,
         runs=runs,
         parameters=parameters,
@@ -112,20 +115,42 @@ def _batches(images: Sequence[Image], size: int) -> list[list[Image]]:
     return [[images[(start + offset) % len(images)] for offset in range(size)] for start in starts]
 
 
-def network_stages(
-    model: DetectionModel, image_size: tuple[int, int], letterbox: LetterboxMode, options: NMSOptions
-) -> dict[str, Stage]:
+@torch.inference_mode()
+def latency_in_turn(
+    candidates: Sequence[Candidate], images: Sequence[Image], *, batch: int, warmup: int, runs: int
+) -> list[dict[str, Latency]]:
+    """Of each detector on one device the latency of every stage and of all, in ms per batch, measured in rounds.
+
+    Args:
+        candidates: the detectors.
+        images: uint8 [H, W, 3] RGB of any sizes, taken in turn.
+        batch: images at a time.
+        warmup: rounds before those that count.
+        runs: rounds that count.
+    """
+    found = measure_in_turn(
+        [network_stages(candidate) for candidate in candidates],
+        _batches(images, batch),
+        warmup=warmup,
+        runs=runs,
+        synchronize=_synchronize(candidates[0].model.bins.device),
+    )
+    return [{name: Latency.of(seconds, batch) for name, seconds in stages.items()} for stages in found]
+
+
+def network_stages(candidate: Candidate) -> dict[str, Stage]:
     """What happens to a list of images, in order."""
+    model = lay_out(candidate.model)
     device = model.bins.device
 
     def preprocess(images: list[Image]) -> Tensor:
-        return to_network_input(letterboxed(images, image_size, letterbox).to(device))
+        return to_network_input(letterboxed(images, candidate.image_size, candidate.letterbox).to(device))
 
     def forward(inputs: Tensor) -> Maps:
         return model(inputs)[0]
 
     def postprocess(maps: Maps) -> list[Tensor]:
-        return non_max_suppression(model.decode(maps), options)
+        return non_max_suppression(model.decode(maps), candidate.options)
 
     return {"preprocess": preprocess, "forward": forward, "postprocess": postprocess}
 

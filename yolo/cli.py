@@ -27,6 +27,7 @@ COMMANDS = {
     "predict": Command("yolo.commands.predict", "Detect objects in images."),
     "info": Command("yolo.commands.info", "Show parameters, FLOPs and shapes of a network."),
     "export": Command("yolo.commands.export", "Write a trained network as a file that other programs run."),
+    "benchmark": Command("yolo.commands.benchmark", "Compare checkpoints and exported files on one dataset."),
     "evaluate": Command("yolo.commands.evaluate", "Measure the detections of any detector with COCO's metrics."),
     "compare": Command("yolo.commands.compare", "Tell whether one checkpoint is better than another."),
     "audit-labels": Command("yolo.commands.audit_labels", "Find labels that a trained detector doubts."),

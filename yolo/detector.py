@@ -17,7 +17,7 @@ from yolo.data.encrypted_loader import EncryptedImageLoader
 from yolo.data.loaders import ImageLoader, load_image, pil_to_rgb
 from yolo.errors import UserError
 from yolo.inference import detections, lay_out, letterboxed, to_network_input
-from yolo.model_file import open_model, require_size
+from yolo.model_file import device_for, open_model, require_size
 from yolo.models.checkpoint import ModelCard
 from yolo.models.detection_model import DetectionModel, Maps
 from yolo.size import as_size
@@ -165,6 +165,7 @@ class Detector:
         tiling: Tiling | None = None,
     ) -> Detector:
         """The detector of a checkpoint, or of a file exported from one. UserError when the file cannot be used."""
+        device = device_for(checkpoint, str(device or "auto"))
         model, card = open_model(checkpoint)
         return cls(model, card, device=device, image_size=image_size, loader=loader, tiling=tiling)
 

@@ -76,6 +76,42 @@ def measure_stages(
     return {**by_name, "total": readings[:, -1] - readings[:, 0]}
 
 
+def measure_in_turn(
+    candidates: Sequence[Mapping[str, Stage]],
+    inputs: Sequence[Any],
+    *,
+    warmup: int,
+    runs: int,
+    synchronize: Callable[[], None] = lambda: None,
+) -> list[dict[str, NDArray[np.float64]]]:
+    """Time the stages of several candidates in rounds, so that what else the machine does hits all of them alike.
+
+    In a round each runs twice on the same input, and the second counts: the first brings its weights back into the
+    caches, and outlasts the threads of the candidate before, which spin for a while in case there is more to do.
+
+    Args:
+        candidates: stages of each, as in `measure_stages`.
+        inputs: taken in turn, one a round.
+        warmup: rounds before those that count.
+        runs: rounds that count.
+        synchronize: as in `measure_stages`.
+
+    Returns:
+        Of each candidate, seconds [runs] of each stage and of `total`.
+    """
+    rounds = [
+        [
+            measure_stages(stages, [inputs[number % len(inputs)]], warmup=1, runs=1, synchronize=synchronize)
+            for stages in candidates
+        ]
+        for number in range(-warmup, runs)
+    ][warmup:]
+    return [
+        {name: np.concatenate([found[at][name] for found in rounds]) for name in (*stages, "total")}
+        for at, stages in enumerate(candidates)
+    ]
+
+
 class PeakMemory:
     """Growth of this process' peak memory since this object was made, in bytes."""
 

@@ -10,7 +10,12 @@ from yolo.errors import UserError
 from yolo.models.checkpoint import CARD_KEY, ModelCard, load_model, read_checkpoint
 from yolo.models.detection_model import DetectionModel
 
-RUNTIMES = {".onnx": "yolo.runtime.onnx", "": "yolo.runtime.saved_model"}
+RUNTIMES = {
+    ".onnx": "yolo.runtime.onnx",
+    ".tflite": "yolo.runtime.tflite",
+    ".rknn": "yolo.runtime.rknn",
+    "": "yolo.runtime.saved_model",
+}
 """Modules with `read_record` and `open_network`, by the ending of their files; empty for folders."""
 
 
@@ -42,9 +47,28 @@ def require_size(model: DetectionModel, size: tuple[int, int]) -> None:
         )
 
 
+def is_exported(path: str | Path) -> bool:
+    """Whether the name is that of an exported file, which has its own arithmetic and runs on the CPU."""
+    return _runtime_name(path) is not None
+
+
+def device_for(path: str | Path, device: str) -> str:
+    """`device`, or cpu for an exported file. UserError when another is asked for than such a file runs on."""
+    if not is_exported(path):
+        return device
+    if device not in ("auto", "cpu"):
+        raise UserError(f"device {device} was asked for, but {path} runs on the CPU: leave it out")
+    return "cpu"
+
+
 def _runtime(path: str | Path) -> Any:
-    path = Path(path)
-    if path.is_dir():
-        return importlib.import_module(RUNTIMES[""])
-    suffix = path.suffix.lower()
-    return importlib.import_module(RUNTIMES[suffix]) if suffix and suffix in RUNTIMES else None
+    module = _runtime_name(path)
+    return None if module is None else importlib.import_module(module)
+
+
+def _runtime_name(path: str | Path) -> str | None:
+    """Module of the file's kind, None for a checkpoint."""
+    if Path(path).is_dir():
+        return RUNTIMES[""]
+    suffix = Path(path).suffix.lower()
+    return RUNTIMES.get(suffix) if suffix else None

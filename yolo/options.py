@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
 import docstring_parser
@@ -64,7 +65,8 @@ def add_options(
     """Add a flat option `--field-name` per dataclass field; booleans become `--field` and `--no-field`, those named
     `save_x` become `--save-x` and `--no-x`. One that may be None tells these two from neither.
 
-    A field of type `tuple[int, ...] | None` takes one number or more.
+    A field of type `tuple[int, ...] | None` takes one number or more, and a positional one of `tuple[Path, ...]` one
+    path or more.
 
     `short` gives fields a letter as well: {"output": "o"} is `-o`.
     """
@@ -76,7 +78,9 @@ def add_options(
         default = None if required else item.default
         flag = f"--{item.name.replace('_', '-')}"
         settings: dict[str, Any] = {"help": help_texts.get(item.name, ""), "default": default}
-        if item.name in positional:
+        if item.name in positional and types[item.name] == tuple[Path, ...]:
+            parser.add_argument(item.name, type=Path, nargs="+", help=settings["help"])
+        elif item.name in positional:
             parser.add_argument(item.name, type=types[item.name], help=settings["help"])
         elif types[item.name] in (bool, bool | None):
             prefix = "save-" if item.name.startswith("save_") else ""

@@ -24,19 +24,33 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Gives a name beside `path` to make a folder under; afterwards it has its name, in the place of what was there."""
-    with tempfile.TemporaryDirectory(prefix=f"{path.name}.", suffix=".partial", dir=path.parent) as place:
-        partial, replaced = Path(place, path.name), Path(place, "replaced")
-        yield partial
-        if path.exists():
-            path.rename(replaced)
-        try:
-            partial.rename(path)
-        except OSError:
-            if replaced.exists():
-                replaced.rename(path)
-            raise
+def whole_files(folder: Path) -> Iterator[Path]:
+    """Gives a temporary folder inside `folder` to write to under the final names, so that all is whole together.
+
+    Afterwards files and folders are in `folder`, in place of those that were called so; after an error they are gone.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".partial") as temporary:
+            yield Path(temporary)
+            for path in sorted(Path(temporary).iterdir()):
+                _put(path, folder / path.name)
+    except OSError as error:
+        error.filename = error.filename or str(folder)
+        raise
+
+
+def _put(path: Path, target: Path) -> None:
+    """Give a file or a folder its name, also where a folder has it, which goes to where the new one was."""
+    if not path.is_dir() or not target.is_dir():
+        path.replace(target)
+        return
+    old = path.with_name(f"{path.name}.old")
+    target.rename(old)
+    try:
+        path.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,19 @@ import numpy as np
 import pytest
 
 from tests.conftest import Run, assert_user_error, run_yolo
+from tests.export.own_dataset import own_checkpoint, write_own_dataset
 from tests.export.random_network import random_checkpoint
+from tests.tiny_dataset import write_dataset
 from yolo import Detector
 from yolo.cli import main
 from yolo.commands.measurement import measure
 from yolo.commands.validate import parse
 from yolo.errors import UserError
 from yolo.export import onnx as onnx_export
+from yolo.export.parity import BARS, Bars
 
 onnx = pytest.importorskip("onnx")
+DATA = ["--data.format=yolo", "--data.root=data", "--data.num_workers=0"]
 pytest.importorskip("onnxruntime")
 
 
@@ -46,7 +51,9 @@ def test_prints_and_keeps_the_comparison(tmp_path: Path, pictures: Path) -> None
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ckpt", "a.onnx", "a.onnx.json", "pictures"]
     document = json.loads((tmp_path / "a.onnx.json").read_text())
-    assert document["parity"]["source"] == f"images of {pictures}"
+    assert document["parity"]["source"] == "images of --images"
+    assert str(tmp_path) not in (tmp_path / "a.onnx.json").read_text()
+    assert document["accuracy"] is None
     assert document["parity"]["images"] == 16
     assert document["parity"]["failures"] == []
     stored = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
@@ -74,6 +81,14 @@ def test_validates_like_its_checkpoint(exported: Path, tiny_run: Run) -> None:
     found = measure(options, data).as_dict()
     wanted = measure(replace(options, checkpoint=tiny_run.best), data).as_dict()
     assert found == pytest.approx(wanted, abs=1e-4)
+
+
+def test_compares_with_its_checkpoint(exported: Path, tiny_run: Run) -> None:
+    done = run_yolo("compare", tiny_run.best, exported, "--samples=100", "--device=cpu", "--data.num_workers=0")
+    assert done.returncode == 0, done.stderr  # the checkpoint's precision is not asked of the file
+    assert "no difference shown" in done.stdout
+    done = run_yolo("compare", tiny_run.best, exported, "--precision=bf16-mixed", "--data.num_workers=0")
+    assert_user_error(done, "--precision is bf16-mixed", "best.onnx")
 
 
 def test_benchmark_of_a_file(exported: Path, tmp_path: Path) -> None:
@@ -143,6 +158,7 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
         ("data", {"format": "evil"}, "evil"),
         ("model", {"nms_iou_threshold": 7}, "7"),
         ("trainer", {"image_loader": "os.system"}, "os.system"),
+        ("data", {"format": "coco", "root": "/no/such"}, "/no/such"),
     ],
 )
 def test_a_record_with_impossible_options(
@@ -183,6 +199,64 @@ def test_a_file_that_computes_something_else_is_not_handed_over(
 
 
 @pytest.mark.slow
+def test_a_dataset_is_measured_on(tmp_path: Path) -> None:
+    checkpoint = own_checkpoint(tmp_path)
+    data = write_own_dataset(tmp_path / "data", checkpoint)
+    done = run_yolo("export", "-c", checkpoint, *data, "--max-drop=0.001")
+    assert done.returncode == 0, done.stderr
+    assert "accuracy was not measured" not in done.stdout
+    document = json.loads((tmp_path / "a.onnx.json").read_text())
+    accuracy, parity = document["accuracy"], document["parity"]
+    assert (parity["source"], parity["images"], accuracy["images"]) == ("validation images", 6, 6)
+    assert accuracy["file"]["ap"] == pytest.approx(accuracy["checkpoint"]["ap"], abs=1e-4)
+    assert accuracy["checkpoint"]["ap"] > 0.9
+    assert accuracy["file"]["size"] == (tmp_path / "a.onnx").stat().st_size
+    assert f"{accuracy['file']['ap']:.6f}" in done.stdout
+    assert "root" not in document["record"]["config"]["data"]
+    for path in (tmp_path / "a.onnx", tmp_path / "a.onnx.json"):
+        assert not any(place in path.read_bytes() for place in (str(tmp_path).encode(), b"confidential"))
+    # The file is measured like its checkpoint, and nobody knows on what.
+    assert_user_error(run_yolo("validate", "-c", tmp_path / "a.onnx"), "a.onnx does not know its dataset")
+    options, given, _ = parse(["-c", str(tmp_path / "a.onnx"), *data])
+    assert measure(options, given).as_dict()["mAP"] == pytest.approx(accuracy["file"]["ap"], abs=1e-9)
+    for flag in ("--precision=32-true", "--device=cuda"):
+        done = run_yolo("validate", "-c", tmp_path / "a.onnx", *data, flag, "-o", tmp_path / "out")
+        assert_user_error(done, flag.strip("-").partition("=")[0], "a.onnx", "leave it out")
+    done = run_yolo("predict", "-c", tmp_path / "a.onnx", "-s", tmp_path / "data/images/val", "--device=cuda")
+    assert_user_error(done, "device cuda", "runs on the CPU")
+    assert_user_error(run_yolo("export", "-c", tmp_path / "a.onnx"), "a.onnx", "not a readable checkpoint")
+
+
+@pytest.mark.slow
+def test_a_file_that_falls_too_far_is_not_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = own_checkpoint(tmp_path)
+    data = write_own_dataset(tmp_path / "data", checkpoint)
+    write = onnx_export.write
+
+    def blind(source: Any, config: Any, path: Path) -> Any:
+        """Never finds class 2."""
+        written = write(source, config, path)
+        proto = onnx.load(path)
+        for tensor in proto.graph.initializer:
+            if re.fullmatch(r".*head\.cls\.\d\.2\.bias", tensor.name):
+                bias = onnx.numpy_helper.to_array(tensor).copy()
+                bias[2] = -30
+                tensor.CopyFrom(onnx.numpy_helper.from_array(bias, tensor.name))
+        onnx.save(proto, path)
+        return written
+
+    monkeypatch.setattr(onnx_export, "write", blind)
+    monkeypatch.setitem(BARS, "fp32", Bars(1e9, 1.0, 1e9, 1.0))
+    before = sorted(tmp_path.iterdir())
+    done = run_yolo("export", "-c", checkpoint, *data, "--max-drop=0.01")
+    assert done.returncode == 1
+    for words in ("was not exported: AP50-95 falls from 0.9", "(checkpoint) to 0.6", "--max-drop allows 0.01"):
+        assert words in done.stderr
+    assert "AP50-95" in done.stdout
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [
@@ -200,6 +274,16 @@ def test_a_file_that_computes_something_else_is_not_handed_over(
         (["--images=nowhere"], ["--images is nowhere", "no folder"]),
         (["--images=empty"], ["empty", "no images"]),
         (["--images=broken"], ["a.png"]),
+        (["--num-calibration=7"], ["--num-calibration is for --quantization int8"]),
+        (["--max-drop=0.01"], ["--max-drop takes a dataset", "--data.root"]),
+        (["--max-drop=2", *DATA], ["--max-drop is 2", "between 0 and 1"]),
+        (["--data.val_split=some.txt"], ["--data.val_split says nothing without a dataset"]),
+        ([*DATA, "--data.val_images=nowhere"], ["nowhere", "no such image folder"]),
+        ([*DATA, "--data.letterbox=corner"], ["letterbox"]),
+        ([*DATA, "--output=data/a.onnx"], ["--output lies in the dataset folder"]),
+        ([*DATA, "--config=none.yaml"], ["none.yaml"]),
+        (["--data.format=yolo", "--data.root=other"], ["2 classes (a, b", "3 (class 0"]),
+        (["--data.format=yolo", "--data.root=empty"], ["empty"]),
         (["--checkpoint=none.ckpt"], ["none.ckpt", "no such checkpoint file"]),
         (["--checkpoint=broken/a.png"], ["a.png", "not a readable checkpoint"]),
     ],
@@ -215,7 +299,8 @@ def test_impossible_requests(
     for name in ("empty", "broken", "folder.onnx"):
         (tmp_path / name).mkdir()
     (tmp_path / "broken" / "a.png").write_text("no image")
-    random_checkpoint(tmp_path / "a.ckpt", "v9-t")
+    write_own_dataset(tmp_path / "data", random_checkpoint(tmp_path / "a.ckpt", "v9-t"), images=1)
+    write_dataset(tmp_path / "other")
     before = sorted(tmp_path.rglob("*"))
     assert_user_error(run_yolo("export", "--checkpoint=a.ckpt", *arguments, cwd=tmp_path), *fragments)
     assert sorted(tmp_path.rglob("*")) == before

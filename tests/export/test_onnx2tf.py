@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,22 +14,11 @@ from yolo.export import onnx2tf
 from yolo.export.config import Source
 from yolo.export.model import ExportableModel
 from yolo.export.parity import random_images
+from yolo.runtime import saved_model, tflite
+from yolo.runtime.tflite_file import write_record
 
 pytest.importorskip("onnx")
-RUN = """
-import json, sys
-import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-
-model = Interpreter(sys.argv[1])
-model.allocate_tensors()
-(image,), outputs = model.get_input_details(), model.get_output_details()
-model.set_tensor(image["index"], np.load(sys.argv[2]))
-model.invoke()
-np.savez(sys.argv[3], **{output["name"]: model.get_tensor(output["index"]) for output in outputs})
-names = [entry["name"] for entry in (image, *outputs)]
-print(json.dumps([names, sorted(model.get_signature_list()["serving_default"]["outputs"])]))
-"""
+pytest.importorskip("ai_edge_litert")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a script of the shell in the place of Python")
@@ -54,15 +41,18 @@ def test_maps_of_a_tflite_file(tmp_path: Path) -> None:
     record = exportable.record("v9-t", card)
     assert record.outputs["box_logits_0"] == (64, 64, 64)
     converted = onnx2tf.convert(Source(exportable, record), tmp_path)
-    assert (converted.saved_model / "saved_model.pb").is_file()
+    saved = converted.saved_model
+    (saved / saved_model.RECORD).parent.mkdir()
+    (saved / saved_model.RECORD).write_text(record.to_json())
     assert converted.tflite_operators["CONV_2D"] > 100
+    write_record(converted.tflite, record)
     images = random_images(1, (512, 512))
-    np.save(tmp_path / "images.npy", images.permute(0, 2, 3, 1).numpy())
-    arguments = (converted.tflite, tmp_path / "images.npy", tmp_path / "outputs.npz")
-    done = subprocess.run([onnx2tf._python(), "-c", RUN, *arguments], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [["images", *record.outputs], sorted(record.outputs)]
     with torch.inference_mode():
-        wanted = dict(zip(record.outputs, exportable(images), strict=True))
-    with np.load(tmp_path / "outputs.npz") as outputs:
-        for name in record.outputs:
-            np.testing.assert_allclose(outputs[name].transpose(0, 3, 1, 2), wanted[name], atol=1e-3)
+        wanted = exportable(images)
+    for open_network, path in ((tflite.open_network, converted.tflite), (saved_model.open_network, saved)):
+        maps = open_network(path)(images)[0]
+        for level, pair in zip(maps, zip(wanted[::2], wanted[1::2], strict=True), strict=True):
+            np.testing.assert_allclose(level, torch.cat(pair, 1), atol=1e-3)
+    interpreter = tflite.open_interpreter(converted.tflite)
+    assert [entry["name"] for entry in interpreter.get_input_details()] == ["images"]
+    assert [entry["name"] for entry in interpreter.get_output_details()] == list(record.outputs)

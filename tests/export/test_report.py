@@ -45,7 +45,7 @@ def test_size_and_digest_of_a_folder(tmp_path: Path) -> None:
     (folder / "graph.pb").write_bytes(b"graph")
     (folder / "variables" / "data").write_bytes(b"weights")
     stage = Stage("file, batch 1", 0.0, 0.0, 0.0, 0.0, 3, 0)
-    parity = Parity(4, "images", 0.25, BARS["fp32"], stage, (stage,))
+    parity = Parity(4, "images", 0.25, BARS["fp32"], stage, (stage,), score_levels=9)
 
     def report() -> ExportReport:
         return ExportReport.of("model", folder, record(), 100, Written({}), parity)

@@ -23,9 +23,10 @@ pytest.importorskip("onnxruntime")
         (["--quantization=fp16"], ["--quantization is fp16", "SavedModel files are fp32"]),
         (["--opset=13"], ["--opset", "--format onnx", "saved_model"]),
         (["--output=a.onnx"], ["a.onnx", "the name of a folder"]),
+        (["--output=b.ckpt"], ["b.ckpt", "the name of a folder"]),
         (["--output=."], ["--output is .", "the name of a folder"]),
         (["--output=full"], ["full", "exists and is no SavedModel of `yolo export`"]),
-        (["--output=a.ckpt"], ["a.ckpt", "exists and is no SavedModel of `yolo export`"]),
+        (["--output=a.txt"], ["a.txt", "exists and is no SavedModel of `yolo export`"]),
         (["--output=strange"], ["strange", "exists and is no SavedModel of `yolo export`"]),
         (["--output=nowhere/model"], ["no folder nowhere"]),
     ],
@@ -41,7 +42,8 @@ def test_impossible_requests(
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     write_folder(tmp_path / "strange", None)
-    (tmp_path / "a.ckpt").write_text("never read")
+    for name in ("a.ckpt", "a.txt"):
+        (tmp_path / name).write_text("never read")
     before = sorted(tmp_path.rglob("*"))
     done = run_yolo("export", "--checkpoint=a.ckpt", "--format=saved_model", *arguments, cwd=tmp_path)
     assert_user_error(done, *fragments)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
 from tests.export.random_network import CONFIG, card_of
 from tests.runtime.records import RECORD, record
+from yolo.data.options import DataOptions
 from yolo.errors import UserError
 from yolo.runtime.metadata import EVALUATED, ExportRecord, evaluation_config
 
@@ -52,10 +54,20 @@ def test_config_is_what_detecting_and_measuring_take() -> None:
         config = evaluation_config(card)
         assert set(config["model"]) == set(EVALUATED)
         assert config["trainer"]["precision"] == "32-true"
-        assert config["data"] == {"format": "shapes"}
+        assert config["data"] == {"format": "shapes"}  # the embedded dataset lies nowhere
     finally:
         del card.config["model"]["learning_rate"]
         card.config["trainer"]["precision"] = "32-true"
+
+
+def test_no_place_of_the_data_gets_into_a_file() -> None:
+    secret = dict.fromkeys(("root", "train_images", "val_ann", "val_split", "cache_dir"), "/home/me/client X")
+    data = {**asdict(DataOptions()), **secret, "format": "yolo", "letterbox": "corner", "cache_encrypt": True}
+    card = replace(card_of("v9-t", 2, (64, 64)), config={**CONFIG, "data": data})
+    assert evaluation_config(card)["data"] == {"letterbox": "corner", "on_bad_label": "error", "cache_encrypt": True}
+    embedded = replace(card, config={**CONFIG, "data": {**data, "format": "shapes"}})
+    assert "client" not in json.dumps(evaluation_config(embedded))
+    assert evaluation_config(embedded)["data"]["shapes_val"] == 160
 
 
 def changed(**values: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -51,10 +52,7 @@ def box_iou(
         return iou
 
     if kind == "mpdiou":
-        if image_size is None:
-            raise ValueError("mpdiou measures corner distances by the image: image_size must be given")
-        corners = (ax1 - bx1).square() + (ay1 - by1).square() + (ax2 - bx2).square() + (ay2 - by2).square()
-        return iou - corners / (image_size[0] ** 2 + image_size[1] ** 2)
+        return iou - _mpdiou_cost((ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2), image_size)
 
     hull_w = torch.maximum(ax2, bx2) - torch.minimum(ax1, bx1)
     hull_h = torch.maximum(ay2, by2) - torch.minimum(ay1, by1)
@@ -62,19 +60,24 @@ def box_iou(
         hull = (hull_w * hull_h).clamp(min=eps)
         return iou - (hull - union) / hull
 
+    twice_x, twice_y = ax1 + ax2 - bx1 - bx2, ay1 + ay2 - by1 - by2  # the shift of the centres, times two
     if kind == "siou":
-        shift = (ax1 + ax2 - bx1 - bx2) / 2, (ay1 + ay2 - by1 - by2) / 2
-        return iou - _siou_cost(shift, (hull_w, hull_h), (aw, ah), (bw, bh), eps)
+        return iou - _siou_cost((twice_x / 2, twice_y / 2), (hull_w, hull_h), (aw, ah), (bw, bh), eps)
 
-    distance = ((ax1 + ax2 - bx1 - bx2).square() + (ay1 + ay2 - by1 - by2).square()) / 4
+    distance = (twice_x.square() + twice_y.square()) / 4
     diou = iou - distance / (hull_w.square() + hull_h.square()).clamp(min=eps)
-    if kind == "diou":
-        return diou
-
-    return diou - _ciou_cost(iou, (aw, ah), (bw, bh), eps)
+    return diou if kind == "diou" else diou - _ciou_cost(iou, (aw, ah), (bw, bh), eps)
 
 
 Pair = tuple[Tensor, Tensor]
+
+
+def _mpdiou_cost(a: Sequence[Tensor], b: Sequence[Tensor], image_size: tuple[int, int] | None) -> Tensor:
+    """MPDIoU's squared distances of equal corners, x1, y1, x2, y2 each, by the image's squared diagonal."""
+    if image_size is None:
+        raise ValueError("mpdiou measures corner distances by the image: image_size must be given")
+    corners = (a[0] - b[0]).square() + (a[1] - b[1]).square() + (a[2] - b[2]).square() + (a[3] - b[3]).square()
+    return corners / (image_size[0] ** 2 + image_size[1] ** 2)
 
 
 def _ciou_cost(iou: Tensor, a: Pair, b: Pair, eps: float) -> Tensor:

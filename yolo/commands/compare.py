@@ -12,7 +12,7 @@ from yolo.commands.measurement import DetectionOptions, MeasureOptions, prepare,
 from yolo.commands.measuring import parse_measuring
 from yolo.commands.output_place import require_file
 from yolo.errors import UserError, require_ranges
-from yolo.model_file import read_card
+from yolo.model_file import is_exported, read_card
 from yolo.models.checkpoint import ModelCard
 
 if TYPE_CHECKING:
@@ -112,8 +112,11 @@ def compare_checkpoints(
 
     cards = [read_card(path) for path in (options.a, options.b)]
     require_same_classes(options, *cards)
-    first = settings_for_both(options, cards[0])
-    second = replace(first, checkpoint=options.b)
+    both = settings_for_both(options, cards[0])
+    first, second = (
+        replace(both, checkpoint=path, precision=options.precision if is_exported(path) else both.precision)
+        for path in (options.a, options.b)
+    )
     # Where an image lies in the input is part of what the weights learnt.
     given = any(item.startswith("--data.letterbox") for item in arguments)
     own = {} if given else stored_data(options.b, arguments)

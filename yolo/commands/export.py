@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from yolo.errors import UserError
+from yolo.errors import UserError, require_ranges
 from yolo.export.config import FormatConfig
 from yolo.export.formats import FORMATS, Format
 from yolo.export.onnx import OnnxConfig
-from yolo.options import parse_options
-from yolo.size import size_option
-from yolo.whole_file import whole_file, whole_folder
+from yolo.export.rknn import RknnConfig
+from yolo.export.tflite import TFLiteConfig
+from yolo.whole_file import whole_files
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from rich.console import Console
 
-    from yolo.export.calibration import Calibration
+    from yolo.commands.export_job import Job
+    from yolo.commands.measuring import Dataset
+    from yolo.export.accuracy import Accuracy
+    from yolo.export.config import Written
     from yolo.export.model import ExportableModel
     from yolo.export.parity import Parity
-    from yolo.models.checkpoint import ModelCard
-    from yolo.models.detection_model import DetectionModel
 
 SHORT = {"checkpoint": "c", "output": "o", "format": "f", "quantization": "q"}
-IMAGES = 16
-"""At most as many images of a folder are compared."""
-RANDOM_IMAGES = 5
 
 
 @dataclass(frozen=True)
 class _Common:
     checkpoint: Path
     """Checkpoint written by `yolo fit`."""
-    format: Literal["onnx", "saved_model"] = "onnx"
+    format: Literal["onnx", "tflite", "saved_model", "rknn"] = "onnx"
     """Kind of file."""
     output: Path | None = None
     """File or folder to write; beside the checkpoint, with the ending of the format, when left out."""
@@ -45,20 +42,24 @@ class _Common:
     device: str = "auto"
     """Where the network is traced: cpu, cuda, or auto, which is cuda for --half alone."""
     images: Path | None = None
-    """Folder of images to compare the file with the checkpoint on; random ones when left out."""
+    """Folder of images to compare the file with the checkpoint on; when left out, validation images of the dataset, and
+    without one random ones."""
     network: str | None = None
     """Import path of the checkpoint's network, when that is code of your own."""
     calibration_images: Path | None = None
-    """Folder of images that the ranges of an INT8 file come from."""
-    num_calibration: int = 1024
-    """At most as many of them are used."""
+    """Folder of images that the ranges of an INT8 file come from; when left out, training images of the dataset."""
+    num_calibration: int | None = None
+    """At most as many of them are used. Default: 1024."""
+    max_drop: float | None = None
+    """How far AP50-95 on the dataset may fall, absolute (0.01 is one point): a file that falls further is not kept."""
 
 
 @dataclass(frozen=True)
-class ExportOptions(OnnxConfig, _Common):
+class ExportOptions(TFLiteConfig, OnnxConfig, RknnConfig, _Common):
     """Write a trained network as a file that other programs run.
 
-    Exits with 1, and writes nothing, when the file does not compute what the checkpoint computes.
+    Exits with 1, and writes nothing, when the file does not compute what the checkpoint computes. With a dataset, which
+    --config or --data.* name, its accuracy and latency are measured beside the checkpoint's.
     """
 
     def __post_init__(self) -> None:
@@ -71,6 +72,11 @@ class ExportOptions(OnnxConfig, _Common):
         _ = self.config  # refuses what its format cannot do
         if self.device not in ("auto", "cpu", "cuda"):
             raise UserError(f"--device is {self.device!r}, expected auto, cpu or cuda")
+        require_ranges(self, {"num_calibration": (1, float("inf")), "max_drop": (0, 1)}, "--")
+        for name in ("calibration_images", "num_calibration"):
+            if self.config.numbers != "int8" and getattr(self, name) is not None:
+                flag = name.replace("_", "-")
+                raise UserError(f"--{flag} is for --quantization int8, which is {self.config.numbers}")
 
     @property
     def kind(self) -> Format:
@@ -89,28 +95,13 @@ class ExportOptions(OnnxConfig, _Common):
         return self.output or self.checkpoint.with_name(name)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What is exported, all of it looked at."""
-
-    options: ExportOptions
-    model: DetectionModel
-    card: ModelCard
-    device: str
-    image_size: tuple[int, int]
-    images: Tensor
-    """float32 [N, 3, H, W] in 0..1."""
-    source: str
-    """Where the images come from."""
-    calibration: Calibration | None = None
-
-
 def main(arguments: Sequence[str]) -> None:
     """Run the command; status 1 when the file fails a check."""
-    options = parse_options(ExportOptions, "export", arguments, short=SHORT)
-    job = _prepare(options)
+    options, dataset = parse(arguments)
+    from yolo.commands.export_job import prepare_export
     from yolo.export.parity import CheckFailedError
 
+    job = prepare_export(options, dataset)
     try:
         _export(job)
     except CheckFailedError as failed:
@@ -119,29 +110,18 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(1)
 
 
-def _prepare(options: ExportOptions) -> _Job:
-    """Everything that can be wrong is, here. UserError says what."""
-    _require_name(options)
-    size = size_option(options.size) if options.size is not None else None
-    options.kind.module.require(options.config)
-    device = _device(options)
-    _require_writable(options.target, folder=not options.kind.suffix)
-    from yolo.models.checkpoint import allow_network, load_model
+def parse(arguments: Sequence[str]) -> tuple[ExportOptions, Dataset | None]:
+    """Options of the command and the dataset, if one is given."""
+    from yolo.commands.measuring import parse_with_dataset
 
-    allow_network(options.network)
-    model, card = load_model(options.checkpoint)
-    size = size or card.image_size
-    images, source = _images(options.images, size, card)
-    return _Job(options, model, card, device, size, images, source)
+    return parse_with_dataset("export", ExportOptions, arguments, short=SHORT)
 
 
-def _export(job: _Job) -> None:
-    """Write, compare, and only then give the files their names."""
-    from rich.console import Console
-
+def _export(job: Job) -> None:
+    """Write, compare, measure, and only then give the files their names."""
+    from yolo.commands.file_figures import wide_console
     from yolo.export.config import Source
     from yolo.export.model import ExportableModel
-    from yolo.export.parity import CheckFailedError
     from yolo.export.report import ExportReport
 
     options, config, target = job.options, job.options.config, job.options.target
@@ -154,94 +134,48 @@ def _export(job: _Job) -> None:
         job.card,
         batch=None if options.dynamic_batch else 1,
         quantization=config.numbers,
-        calibration=job.calibration.digest() if job.calibration else None,
+        calibration=job.calibration_digest,
     )
-    beside = target.with_name(f"{target.name}.json")
-    whole = whole_file if options.kind.suffix else whole_folder
-    with whole(target) as partial, whole_file(beside) as partial_beside:
-        written = options.kind.module.write(Source(exportable, record, job.calibration), config, partial)
-        parity = _compare(job, exportable, partial)
-        report = ExportReport.of(target.name, partial, record, weights, written, parity)
-        report.show(Console(highlight=False, soft_wrap=True, markup=False))
-        if failures := [*written.failures, *parity.failures]:
-            raise CheckFailedError(failures)
-        partial_beside.write_text(report.to_json(), encoding="utf-8")
-    print(f"written: {target} and {beside}")
-    print(f"accuracy was not measured: yolo validate -c {target}")
+    console = wide_console()
+    with whole_files(target.parent) as folder:
+        path = folder / target.name
+        written = options.kind.module.write(Source(exportable, record, job.calibration), config, path)
+        report = ExportReport.of(target.name, path, record, weights, written, _compare(job, exportable, written, path))
+        report.show(console)
+        _require_passed([*written.failures, *report.parity.failures])
+        if job.measured is not None:
+            report = replace(report, accuracy=_measure(job, path, console))
+        beside = f"{target.name}.json"
+        (folder / beside).write_text(report.to_json(), encoding="utf-8")
+    print(f"written: {target} and {target.with_name(beside)}")
+    if job.measured is None:
+        print(f"accuracy was not measured: yolo validate -c {target} --data.root=DATASET --data.format=FORMAT")
 
 
-def _device(options: ExportOptions) -> str:
-    """cpu or cuda."""
-    import torch
-
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device is cuda, but there is none here")
-    if options.half and (options.device == "cpu" or not torch.cuda.is_available()):
-        raise UserError("--half makes a file for GPUs and is exported on one, but the device is the CPU")
-    return "cuda" if options.half or options.device == "cuda" else "cpu"
-
-
-def _require_name(options: ExportOptions) -> None:
-    """UserError when the file would be called what the format's are not; folders are called as one likes."""
-    from yolo.model_file import RUNTIMES
-
-    target, suffix = options.target, options.kind.suffix
-    if suffix and target.suffix.lower() != suffix:
-        raise UserError(f"--output is {target}, expected a name that ends in {suffix}")
-    if not suffix and (not target.name or target.suffix.lower() in [ending for ending in RUNTIMES if ending]):
-        raise UserError(f"--output is {target}, expected the name of a folder")
-
-
-def _replaceable(folder: Path) -> bool:
-    """Whether it is empty or was written by this command."""
-    from yolo.runtime.saved_model import GRAPH, RECORD
-
-    return folder.is_dir() and (not any(folder.iterdir()) or all((folder / name).is_file() for name in (GRAPH, RECORD)))
-
-
-def _require_writable(target: Path, *, folder: bool) -> None:
-    """UserError when it cannot be written: known before the work, not after it."""
-    if not target.parent.is_dir():
-        raise UserError(f"--output is {target}, but there is no folder {target.parent}")
-    if target.is_dir() and not folder:
-        raise UserError(f"--output is {target}, which is a folder")
-    if folder and target.exists() and not _replaceable(target):
-        raise UserError(f"--output is {target}, which exists and is no SavedModel of `yolo export`")
-    probe = target.with_name(f"{target.name}.partial")
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"--output is {target}, which cannot be written: {error.strerror}") from error
-
-
-def _images(folder: Path | None, size: tuple[int, int], card: ModelCard) -> tuple[Tensor, str]:
-    """float32 [N, 3, H, W] in 0..1 to compare on, and where they come from. UserError when one cannot be read."""
-    from yolo.export.parity import random_images, spread
-
-    if folder is None:
-        return random_images(RANDOM_IMAGES, size), "random images"
-    from yolo.commands.predict_sources import list_images, readable_suffixes
-    from yolo.data.encrypted_loader import EncryptedImageLoader
-    from yolo.data.loaders import load_image
-    from yolo.inference import letterboxed, to_network_input
-
-    if not folder.is_dir():
-        raise UserError(f"--images is {folder}, which is no folder")
-    loader = EncryptedImageLoader()
-    pictures = [load_image(loader, path) for path in spread(list_images(folder, readable_suffixes()), IMAGES)]
-    boxed = letterboxed(pictures, size, card.letterbox)
-    return to_network_input(boxed, channels_last=False), f"images of {folder}"
-
-
-def _compare(job: _Job, exportable: ExportableModel, path: Path) -> Parity:
+def _compare(job: Job, exportable: ExportableModel, written: Written, path: Path) -> Parity:
     from yolo.boxes.nms import NMSOptions
-    from yolo.export.parity import compare_stages
-    from yolo.model_file import RUNTIMES
+    from yolo.export.parity import Networks, Trial, compare_stages
+    from yolo.model_file import open_model
 
-    runtime: Any = importlib.import_module(RUNTIMES[job.options.kind.suffix])
     trained = job.card.config["model"]
     limits = trained["nms_conf_threshold"], trained["nms_iou_threshold"], int(trained["nms_max_detections"])
-    return compare_stages(
-        job.model, exportable, runtime.open_network(path), job.images, NMSOptions(*limits), job.source
-    )
+    file: Any = open_model(path)[0]
+    networks = Networks(job.model, exportable, file, written.quantized)
+    return compare_stages(networks, Trial(job.images, job.source, NMSOptions(*limits)))
+
+
+def _measure(job: Job, path: Path, console: Console) -> Accuracy:
+    """Checkpoint and file on the dataset, printed. CheckFailedError when the file falls further than it may."""
+    from yolo.commands.file_figures import measure_accuracy
+
+    accuracy = measure_accuracy(job, path)
+    accuracy.show(console)
+    _require_passed(accuracy.failures)
+    return accuracy
+
+
+def _require_passed(failures: Sequence[str]) -> None:
+    from yolo.export.parity import CheckFailedError
+
+    if failures:
+        raise CheckFailedError(failures)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from yolo.commands.outcome import Outcome
-from yolo.data.loaders import ImageLoader
+from yolo.data.loaders import Image, ImageLoader
 from yolo.data.options import DataOptions
 from yolo.errors import UserError
-from yolo.model_file import read_card
+from yolo.model_file import device_for, is_exported, read_card
 from yolo.models.checkpoint import allow_network
 from yolo.size import size_option
 from yolo.versions import versions
@@ -19,7 +19,8 @@ from yolo.versions import versions
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-    from yolo.benchmark import Benchmark
+    from yolo.benchmark import Benchmark, Candidate
+    from yolo.data.annotations import AnnotatedImage
     from yolo.data.datamodule import YOLODataModule
     from yolo.evaluation.evaluator import Metrics
     from yolo.tiling import Tiling
@@ -127,6 +128,24 @@ class Measurement:
         assert self.module.metrics is not None
         return self.module.metrics
 
+    def read_data(self, *, first: int | None = None) -> None:
+        """Read the annotations of the validation split, which `run` would do later.
+
+        Args:
+            first: keep as many images of it as this, in its order; all when None.
+
+        Raises:
+            UserError: they cannot be read, or are of other classes than the checkpoint's.
+        """
+        from yolo.training.module import require_same_data
+
+        self.datamodule.setup("validate")
+        assert self.module.card is not None
+        assert self.datamodule.val is not None
+        require_same_data(self.module.card, self.datamodule)
+        if first is not None:
+            self.datamodule.val = replace(self.datamodule.val, images=self.datamodule.val.images[:first])
+
     def require_operating_point(self) -> None:
         """UserError when detections that count at the operating point do not enter the metrics."""
         lowest, operating = self.module.nms.confidence, self.module.options.conf_prod
@@ -139,27 +158,41 @@ class Measurement:
     def benchmark(self, warmup: int, runs: int) -> Benchmark:
         """Latency and memory of the deployed network on images of the validation split, on one device."""
         from yolo.benchmark import benchmark_detector
-        from yolo.boxes.nms import NMSOptions
         from yolo.memory import memory_at_fault, validation_settings
 
-        self.datamodule.setup("validate")
-        assert self.datamodule.val is not None
-        batch, nms = self.datamodule.options.batch_size, self.module.nms
-        pixels = self.datamodule.pixels("val")
-        wanted = min(len(self.datamodule.val.images), max(2 * batch, BENCHMARK_IMAGES))
-        operating = NMSOptions(self.module.options.conf_prod, nms.iou, nms.max_detections)
+        batch = self.datamodule.options.batch_size
         memory = validation_settings(self.trainer, self.module, self.datamodule)
         with self.trainer.precision_plugin.val_step_context(), memory_at_fault(memory):
             return benchmark_detector(
-                self.module.model.deploy().to(self.trainer.strategy.root_device),
-                [pixels(number) for number in range(wanted)],
-                self.module.image_size,
-                self.datamodule.options.letterbox,
-                operating,
+                self.candidate(),
+                self.pictures(max(2 * batch, BENCHMARK_IMAGES)),
                 batches=sorted({1, batch}),
                 warmup=warmup,
                 runs=runs,
             )
+
+    def candidate(self) -> Candidate:
+        """The deployed detector at its operating point."""
+        from yolo.benchmark import Candidate
+        from yolo.boxes.nms import NMSOptions
+
+        nms, size = self.module.nms, self.module.image_size
+        operating = NMSOptions(self.module.options.conf_prod, nms.iou, nms.max_detections)
+        model = self.module.model.deploy().to(self.trainer.strategy.root_device)
+        return Candidate(model, size, self.datamodule.options.letterbox, operating)
+
+    @property
+    def records(self) -> list[AnnotatedImage]:
+        """The images of the validation split."""
+        self.datamodule.setup("validate")
+        assert self.datamodule.val is not None
+        return self.datamodule.val.images
+
+    def pictures(self, most: int) -> list[Image]:
+        """The first images of the validation split, uint8 [H, W, 3] RGB, as many as there are up to `most`."""
+        number = min(len(self.records), most)
+        pixels = self.datamodule.pixels("val")
+        return [pixels(position) for position in range(number)]
 
     def outcome(self, metrics: Metrics, benchmark: Benchmark | None = None) -> Outcome:
         """What there is to show of an evaluation."""
@@ -202,6 +235,12 @@ class Measurement:
 
 def prepare(options: MeasureOptions, data: DataOptions, loader: ImageLoader | None = None) -> Measurement:
     """Read the checkpoint and set everything up for it. UserError for what cannot be used; no data is read yet."""
+    options = replace(options, device=device_for(options.checkpoint, options.device))
+    if options.precision is not None and is_exported(options.checkpoint):
+        raise UserError(
+            f"--precision is {options.precision}, but {options.checkpoint} has the arithmetic it was exported with: "
+            "leave it out"
+        )
     from yolo.data.datamodule import YOLODataModule
     from yolo.data.source import loader_of_run
     from yolo.lightning_output import quiet
@@ -264,7 +303,12 @@ def stored_data(
 ) -> dict[str, Any]:
     """The data section of the run that wrote a checkpoint, as far as it means something with these arguments."""
     stored: dict[str, Any] = read_card(checkpoint).config["data"]
-    given = {item.partition("=")[0] for item in arguments}
-    if given & {*config_flags, "--data", "--data.root", "--data.format"}:  # another dataset: these mean nothing in it
+    if dataset_given(arguments, config_flags):  # another dataset: these mean nothing in it
         stored = {name: value for name, value in stored.items() if name not in SPLIT_OPTIONS}
     return stored
+
+
+def dataset_given(arguments: Sequence[str], config_flags: Sequence[str] = ("--config",)) -> bool:
+    """Whether the command line names a dataset."""
+    given = {item.partition("=")[0] for item in arguments}
+    return bool(given & {*config_flags, "--data", "--data.root", "--data.format"})

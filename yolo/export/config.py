@@ -10,6 +10,8 @@ from yolo.errors import UserError
 from yolo.runtime.forms import Form, Quantization
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from yolo.export.calibration import Calibration
     from yolo.export.model import ExportableModel
     from yolo.runtime.metadata import ExportRecord
@@ -22,19 +24,20 @@ class FormatConfig:
     FORMS: ClassVar[tuple[Form, ...]] = ("full", "split", "raw")
     """Forms of output that the format has, the one when none is asked for first."""
     QUANTIZATIONS: ClassVar[tuple[Quantization, ...]] = ("fp32",)
+    """Numbers that its files can have, those when none are asked for first."""
 
     form: Form | None = None
     """What comes out: full, boxes and scores in one tensor output0 (of ONNX and SavedModel unless another is asked
     for); split, the two apart (TFLite); raw, the logits of each level (RKNN)."""
-    quantization: Quantization = "fp32"
-    """Numbers of the file: fp32; fp16, 16-bit weights; dynamic, 8-bit weights; int8, 8-bit weights and activations,
-    which takes images to calibrate with."""
+    quantization: Quantization | None = None
+    """Numbers of the file: fp32 (the default but of RKNN); fp16, 16-bit weights; dynamic, 8-bit weights; int8 (the
+    default of RKNN), 8-bit weights and activations, which takes images to calibrate with."""
 
     def __post_init__(self) -> None:
         name = type(self).__name__.removesuffix("Config")
         if self.form not in (None, *self.FORMS):
             raise UserError(f"--form is {self.form}, {name} files have {', '.join(self.FORMS)}")
-        if self.quantization not in self.QUANTIZATIONS:
+        if self.quantization not in (None, *self.QUANTIZATIONS):
             known = ", ".join(self.QUANTIZATIONS)
             raise UserError(f"--quantization is {self.quantization}, {name} files are {known}")
 
@@ -45,8 +48,8 @@ class FormatConfig:
 
     @property
     def numbers(self) -> Quantization:
-        """What the file's record says of its numbers."""
-        return self.quantization
+        """What the file's record says of its numbers: those asked for, or the format's usual ones."""
+        return self.quantization or self.QUANTIZATIONS[0]
 
 
 @dataclass(frozen=True)
@@ -69,3 +72,5 @@ class Written:
     """Sentences for the report."""
     failures: tuple[str, ...] = ()
     """Checks of the format's own that the file fails, a sentence each; then it is not handed over."""
+    quantized: nn.Module | None = None
+    """What an INT8 file computes, in torch: float [1, 3, H, W] in 0..1 to the outputs of the form."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -49,9 +51,13 @@ class ExportableModel(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """float [B, 3, H, W] in 0..1 to the outputs of the form, in the order of `ExportRecord.outputs`."""
-        levels = self.logits(images)
+        return self.outputs([logits for pair in self.logits(images) for logits in pair])
+
+    def outputs(self, logits: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Box and class logits of each level in turn to the outputs of the form."""
         if self.form == "raw":
-            return tuple(logits for pair in levels for logits in pair)
+            return tuple(logits)
+        levels = zip(logits[::2], logits[1::2], strict=True)
         box_logits, class_logits = (
             torch.cat([rows(logits, size) for logits, size in zip(kind, self.levels, strict=True)], 1).float()
             for kind in zip(*levels, strict=True)
@@ -140,5 +146,5 @@ def replace_silu(module: nn.Module) -> None:
 
 
 def rows(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """[B, K, h, w] of known h and w -> [B, h * w, K], the batch alone free."""
-    return logits.reshape(-1, logits.shape[1], size[0] * size[1]).transpose(1, 2)
+    """[B, K, h, w] of known h and w -> [B, h * w, K], the batch alone free; no copy in the memory layout of TFLite."""
+    return logits.permute(0, 2, 3, 1).reshape(-1, size[0] * size[1], logits.shape[1])

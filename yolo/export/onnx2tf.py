@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from yolo.environments import run_worker
 from yolo.export import onnx
 from yolo.export.config import Source
 from yolo.export.onnx import OnnxConfig
@@ -32,6 +31,8 @@ class Converted:
 
 def require() -> None:
     """UserError unless everything that converting takes is installed here and there."""
+    from yolo.environments import run_worker
+
     onnx.require(OnnxConfig())
     run_worker(_python(), SCRIPT)
 
@@ -46,6 +47,8 @@ def convert(source: Source, folder: Path) -> Converted:
     Raises:
         UserError: one of the converters refuses the network.
     """
+    from yolo.environments import run_worker
+
     intermediate = folder / "model.onnx"
     onnx.write(source, OnnxConfig(form=source.record.form), intermediate)
     run_worker(_python(), SCRIPT, intermediate, folder)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from yolo.boxes.nms import NMSOptions, non_max_suppression
 from yolo.export.model import ExportableModel
@@ -22,12 +23,14 @@ BATCHES = (1, 5)
 class Bars:
     """The largest differences that pass."""
 
-    boxes: float
-    """Pixels of the network's input, of any side of any anchor's box."""
-    scores: float
-    """Of any class of any anchor."""
+    boxes: float | None
+    """Pixels of the network's input, of any side of any anchor's box; None for no bar."""
+    scores: float | None
+    """Of any class of any anchor; None for no bar."""
     corners: float
     """Pixels of the network's input, of any side of a detection's box."""
+    confidence: float
+    """Of a detection."""
     missed: float
     """Part of the detections: NMS passes a difference at its threshold on to whole boxes."""
 
@@ -45,31 +48,39 @@ JITTER = 1e-6
 as what rounding does (measured: deployed against checkpoint, v9-t, s, c and e), and no file can be nearer."""
 NOISE = 3.0
 """Times that change, differences pass whatever the bars ..."""
-WIDEST = Bars(1.0, 1e-2, 2.0, 0.2)
+WIDEST = Bars(1.0, 1e-2, 2.0, 1e-2, 0.2)
 """... up to these: a network that answers more than that with noise is of no use to anyone."""
-BARS = {"fp32": Bars(1e-2, 1e-4, 2e-2, 0.01), "fp16": Bars(32.0, 5e-2, 2.0, 0.05)}
-"""By the quantisation of the file. Those of fp16 catch a broken file: boxes of anchors that find nothing
-move by 10 pixels in a v9-t whose mAP stays the same. How good it is, its mAP says."""
+EIGHT_BITS = Bars(None, None, 8.0, 0.25, 0.5)
+BARS = {
+    "fp32": Bars(1e-2, 1e-4, 2e-2, 1e-4, 0.01),
+    "fp16": Bars(32.0, 5e-2, 2.0, 5e-2, 0.05),
+    "dynamic": EIGHT_BITS,
+    "int8": EIGHT_BITS,
+}
+"""By the quantisation of the file. Those of 16 and 8 bits catch a broken file: boxes of anchors that find nothing move
+by 10 pixels in 16 bits and by 200 in 8 in a v9-t whose mAP stays the same. How good such a file is, its mAP says."""
 
 
 def bars_for(quantization: str, noise: Stage) -> Bars:
     """The bars for a network that answers a tiny change of its images like `noise`."""
     usual = BARS[quantization]
 
-    def wider(bar: float, change: float, widest: float) -> float:
+    def wider(bar: float, change: float, widest: float | None) -> float:
+        assert widest is not None
         return max(bar, min(NOISE * change, widest))
 
     return Bars(
-        wider(usual.boxes, noise.boxes, WIDEST.boxes),
-        wider(usual.scores, noise.scores, WIDEST.scores),
+        usual.boxes and wider(usual.boxes, noise.boxes, WIDEST.boxes),
+        usual.scores and wider(usual.scores, noise.scores, WIDEST.scores),
         wider(usual.corners, 2 * noise.boxes, WIDEST.corners),  # the centre's change and half that of a side
+        wider(usual.confidence, noise.scores, WIDEST.confidence),
         wider(usual.missed, noise.missed / max(noise.detections, 1), WIDEST.missed),
     )
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step from the checkpoint to the file, against the checkpoint."""
+    """One step from the checkpoint to the file, against another."""
 
     name: str
     boxes: float
@@ -86,13 +97,66 @@ class Stage:
     def failures(self, bars: Bars) -> list[str]:
         """The checks that fail, in words."""
         found = []
-        if not self.boxes <= bars.boxes:  # so that NaN fails
+        if not math.isfinite(self.boxes + self.scores):
+            found.append("boxes or scores are not finite")
+        if bars.boxes is not None and self.boxes > bars.boxes:
             found.append(f"boxes differ by {self.boxes:.3g} pixels ({bars.boxes:g} are allowed)")
-        if not self.scores <= bars.scores:
+        if bars.scores is not None and self.scores > bars.scores:
             found.append(f"scores differ by {self.scores:.3g} ({bars.scores:g} is allowed)")
         if self.missed > bars.missed * self.detections:
             found.append(f"{self.missed} of {self.detections} detections differ ({bars.missed:.0%} may)")
         return [f"{self.name}: {failure}" for failure in found]
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What is compared."""
+
+    checkpoint: DetectionModel
+    """As it was trained, in eval mode."""
+    exportable: ExportableModel
+    """What the file was made of."""
+    file: ExportedNetwork
+    """As its users run it."""
+    quantized: nn.Module | None = None
+    """What an INT8 file computes, in torch, with the outputs of the exportable model."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What it is compared on."""
+
+    images: Tensor
+    """float32 [N, 3, H, W] in 0..1, on the CPU."""
+    source: str
+    """Where they come from, in words."""
+    options: NMSOptions
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """An INT8 file against what it should compute; every operator rounds, so that neither is the other to the bit.
+
+    The bar is what quantisation itself costs: LiteRT's own two sets of kernels differ by half of that on a v9-t.
+    """
+
+    file: Stage
+    """The file, against the quantised network in torch."""
+    quantized: Stage
+    """That, against the checkpoint."""
+
+    @property
+    def failures(self) -> list[str]:
+        """The checks that fail, in words."""
+        found = []
+        for what, unit in (("boxes", " pixels"), ("scores", "")):
+            mean, cost = (getattr(stage, f"{what}_mean") for stage in (self.file, self.quantized))
+            if not mean <= cost:
+                found.append(
+                    f"{self.file.name}: {what} differ by {mean:.3g}{unit} on average from the quantised network, "
+                    f"which differs by {cost:.3g} from the checkpoint and no more is allowed"
+                )
+        return found
 
 
 @dataclass(frozen=True)
@@ -108,11 +172,18 @@ class Parity:
     noise: Stage
     """The checkpoint on images changed by JITTER."""
     stages: tuple[Stage, ...]
+    """Against the checkpoint."""
+    score_levels: int
+    """Different scores that the file gave."""
+    conversion: Conversion | None = None
 
     @property
     def failures(self) -> list[str]:
         """The checks that fail, in words."""
-        return [failure for stage in self.stages for failure in stage.failures(self.bars)]
+        found = [failure for stage in self.stages for failure in stage.failures(self.bars)]
+        if self.score_levels < 2:
+            found.append(f"{self.stages[-1].name}: all scores are the same")
+        return found + (self.conversion.failures if self.conversion else [])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -120,35 +191,34 @@ class Parity:
 
 
 @torch.inference_mode()
-def compare_stages(
-    model: DetectionModel,
-    exportable: ExportableModel,
-    file: ExportedNetwork,
-    images: Tensor,
-    options: NMSOptions,
-    source: str,
-) -> Parity:
-    """Run images through the checkpoint's network, the exportable model and the file.
-
-    Args:
-        model: as it was trained, in eval mode.
-        exportable: what the file was made of.
-        file: as its users run it.
-        images: float32 [N, 3, H, W] in 0..1, on the CPU.
-        options: of NMS.
-        source: where the images come from, in words.
-    """
-    usual = BARS[file.record.quantization]
-    reference = torch.cat([_decoded(model, image[None]) for image in images])
-    changed = torch.cat([_decoded(model, image[None]) for image in jittered(images)])
-    noise = _stage(f"checkpoint, images changed by {JITTER:g}", reference, changed, options, usual)
-    bars = bars_for(file.record.quantization, noise)
-    found = {"torch, deployed": torch.cat([file.decode(_maps(exportable, image[None])) for image in images])}
+def compare_stages(networks: Networks, trial: Trial) -> Parity:
+    """Run images through the checkpoint's network, the exportable model, its quantised form if any, and the file."""
+    checkpoint, exportable, file = networks.checkpoint, networks.exportable, networks.file
+    images, options, quantization = trial.images, trial.options, networks.file.record.quantization
+    reference = torch.cat([_decoded(checkpoint, image[None]) for image in images])
+    changed = torch.cat([_decoded(checkpoint, image[None]) for image in jittered(images)])
+    noise = _stage(f"checkpoint, images changed by {JITTER:g}", reference, changed, options, BARS[quantization])
+    bars = bars_for(quantization, noise)
+    steps: dict[str, nn.Module] = {"torch, deployed": exportable}
+    if networks.quantized is not None:
+        steps["torch, quantised"] = networks.quantized
+    found = {
+        name: torch.cat([file.decode(_maps(step, exportable, image[None])) for image in images])
+        for name, step in steps.items()
+    }
     batches = BATCHES if file.record.batch is None else (file.record.batch,)
     for batch in batches:
         found[f"file, batch {batch}"] = torch.cat([_decoded(file, some) for some in images.split(batch)])
-    stages = tuple(_stage(name, reference, decoded, options, bars) for name, decoded in found.items())
-    return Parity(len(images), source, options.confidence, bars, noise, stages)
+    last, decoded = list(found.items())[-1]
+    stages = {name: _stage(name, reference, each, options, bars) for name, each in found.items()}
+    conversion = None
+    if networks.quantized is not None:
+        against = _stage(last, found["torch, quantised"], decoded, options, bars)
+        conversion = Conversion(against, stages["torch, quantised"])
+    levels = len(decoded[:, 4:].unique())
+    return Parity(
+        len(images), trial.source, options.confidence, bars, noise, tuple(stages.values()), levels, conversion
+    )
 
 
 def _decoded(model: DetectionModel, images: Tensor) -> Tensor:
@@ -156,10 +226,10 @@ def _decoded(model: DetectionModel, images: Tensor) -> Tensor:
     return model.decode(maps)
 
 
-def _maps(exportable: ExportableModel, images: Tensor) -> list[Tensor]:
-    """What the exportable model says, as `ExportedNetwork.decode` takes it, on the CPU."""
+def _maps(step: nn.Module, exportable: ExportableModel, images: Tensor) -> list[Tensor]:
+    """What a module with an exportable model's outputs says, as `ExportedNetwork.decode` takes it, on the CPU."""
     weights = next(exportable.network.parameters())
-    outputs = [output.float().cpu() for output in exportable(images.to(weights.device, weights.dtype))]
+    outputs = [output.float().cpu() for output in step(images.to(weights.device, weights.dtype))]
     if exportable.form != "raw":
         return outputs
     return [torch.cat(pair, 1) for pair in zip(outputs[::2], outputs[1::2], strict=True)]
@@ -186,10 +256,10 @@ def count_missed(reference: Tensor, found: Tensor, options: NMSOptions, bars: Ba
     """
     full = len(reference) == options.max_detections
     lowest = max(options.confidence, float(reference[-1, 4]) if full else 0.0)
-    clear = reference[reference[:, 4] > lowest + bars.scores]
+    clear = reference[reference[:, 4] > lowest + bars.confidence]
     alike = (
         ((clear[:, None, :4] - found[None, :, :4]).abs().amax(2) <= bars.corners)
-        & ((clear[:, None, 4] - found[None, :, 4]).abs() <= bars.scores)
+        & ((clear[:, None, 4] - found[None, :, 4]).abs() <= bars.confidence)
         & (clear[:, None, 5] == found[None, :, 5])
     )
     return len(clear), int((~alike.any(1)).sum())

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yolo.export.accuracy import Accuracy
 from yolo.export.config import Written
-from yolo.export.parity import Parity
+from yolo.export.parity import Bars, Parity
 from yolo.runtime.metadata import ExportRecord
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class ExportReport:
     """Bytes of the deployed network's parameters and buffers in float32."""
     written: Written
     parity: Parity
+    accuracy: Accuracy | None = None
+    """On the dataset; None when none was given."""
 
     @classmethod
     def of(
@@ -50,7 +53,12 @@ class ExportReport:
             "notes": list(self.written.notes),
             "failures": list(self.written.failures),
         }
-        document = {"record": self.record.to_dict(), "file": file, "parity": self.parity.to_dict()}
+        document = {
+            "record": self.record.to_dict(),
+            "file": file,
+            "parity": self.parity.to_dict(),
+            "accuracy": self.accuracy.to_dict() if self.accuracy else None,
+        }
         return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
     def show(self, console: Console) -> None:
@@ -64,19 +72,26 @@ class ExportReport:
         )
         console.print(
             f"against the checkpoint on {parity.images} {parity.source}, detections from confidence "
-            f"{parity.confidence:g}; allowed are {parity.bars.boxes:.2g} px and {parity.bars.scores:.2g}"
+            f"{parity.confidence:g}{_allowed(parity.bars)}"
         )
         table = Table()
         table.add_column("stage", no_wrap=True)
         for title in ("boxes max px", "mean", "scores max", "mean", "same detections"):
             table.add_column(title, justify="right", no_wrap=True)
-        for stage in (parity.noise, *parity.stages):
+        rows = {stage.name: stage for stage in (parity.noise, *parity.stages)}
+        if parity.conversion:
+            rows[f"{parity.conversion.file.name}, against quantised"] = parity.conversion.file
+        for name, stage in rows.items():
             numbers = (stage.boxes, stage.boxes_mean, stage.scores, stage.scores_mean)
             same = f"{stage.detections - stage.missed} of {stage.detections}"
-            table.add_row(stage.name, *(f"{number:.1e}" for number in numbers), same)
+            table.add_row(name, *(f"{number:.1e}" for number in numbers), same)
         console.print(table)
         for note in self.written.notes:
             console.print(note)
+
+
+def _allowed(bars: Bars) -> str:
+    return "" if bars.boxes is None else f"; allowed are {bars.boxes:.2g} px and {bars.scores:.2g}"
 
 
 def _measured(path: Path) -> tuple[int, str]:
@@ -85,7 +100,7 @@ def _measured(path: Path) -> tuple[int, str]:
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
             content = file.read_bytes()
-            digest.update(file.relative_to(path).as_posix().encode() if file != path else b"")
+            digest.update(b"" if file == path else file.relative_to(path).as_posix().encode())
             digest.update(content)
             size += len(content)
     return size, digest.hexdigest()

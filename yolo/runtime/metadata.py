@@ -22,6 +22,10 @@ RECORD_KEY = "yolo"
 RECORD_VERSION = 1
 EVALUATED = ("nms_conf_threshold", "nms_val_conf_threshold", "nms_iou_threshold", "nms_max_detections", "conf_prod")
 """The options of the model section that detecting and measuring depend on."""
+MEASURED = ("letterbox", "on_bad_label", "cache_encrypt")
+"""Those of the data section, whatever the dataset. Where it lies is nobody's business who gets the file."""
+SHAPES = ("format", "shapes_train", "shapes_val", "shapes_size", "shapes_seed")
+"""And those that stand for the embedded dataset, which is no place."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class ExportRecord:
     calibration: str | None = None
     """SHA-256 over the images that an INT8 file was calibrated with."""
     config: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """As in a checkpoint's card: what `validate` and `predict` take when nothing else is given."""
+    """As in a checkpoint's card: what `validate` and `predict` take when nothing else is given; no dataset."""
     program: str = f"yolo {__version__}"
     version: int = RECORD_VERSION
 
@@ -118,10 +122,11 @@ class ExportRecord:
 
 def evaluation_config(card: ModelCard) -> dict[str, dict[str, Any]]:
     """The part of a checkpoint's config that an exported file needs; its arithmetic is its own."""
-    model, trainer = card.config["model"], card.config["trainer"]
+    model, data, trainer = (card.config[name] for name in ("model", "data", "trainer"))
+    kept = (*MEASURED, *(SHAPES if data["format"] == "shapes" else ()))
     return {
         "model": {name: model[name] for name in EVALUATED},
-        "data": dict(card.config["data"]),
+        "data": {name: data[name] for name in kept if name in data},
         "trainer": {
             "precision": "32-true",
             "image_loader": trainer["image_loader"],

@@ -109,12 +109,7 @@ class YOLOModule(LightningModule):
             classes = len(card.class_names)
             self.network, self.model = start_network(self.network, classes, self.weight_path, self.trainer)
             self.card = replace(card, network=self.network)
-        if self.card.letterbox != data.options.letterbox:
-            raise UserError(
-                f"data.letterbox is {data.options.letterbox!r}, the checkpoint was trained with {self.card.letterbox!r}"
-            )
-        if self.card.dataset_names != tuple(data.class_names):
-            raise UserError(_differ("dataset", data.class_names, "checkpoint", self.card.dataset_names))
+        require_same_data(self.card, data)
         lay_out(self.model, self.options.channels_last)
 
     def _make_card(self, data: YOLODataModule) -> ModelCard:
@@ -262,6 +257,16 @@ class YOLOModule(LightningModule):
         total = int(self.trainer.estimated_stepping_batches)  # knows of max_steps; sets the number of batches
         per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
         return Schedule(self.options, self.options.learning_rate, self.options.momentum, max(per_epoch, 1), total)
+
+
+def require_same_data(card: ModelCard, data: YOLODataModule) -> None:
+    """UserError unless data that is set up has the classes and the letterbox that a network was trained with."""
+    if card.letterbox != data.options.letterbox:
+        raise UserError(
+            f"data.letterbox is {data.options.letterbox!r}, the checkpoint was trained with {card.letterbox!r}"
+        )
+    if card.dataset_names != tuple(data.class_names):
+        raise UserError(_differ("dataset", data.class_names, "checkpoint", card.dataset_names))
 
 
 def _differ(one: str, names: Sequence[str], other: str, other_names: Sequence[str]) -> str:

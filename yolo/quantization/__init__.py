@@ -1,0 +1,1 @@
+"""INT8 networks: which tensors are quantised how, calibration, and what training with it takes."""

@@ -1,0 +1,142 @@
+"""Quantisation simulated in float: every number of a tensor goes to the nearest level.
+
+Gradients pass as if nothing were rounded, where the number lies inside the range: https://arxiv.org/abs/1712.05877.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torchao.quantization.pt2e.fake_quantize import FakeQuantizeBase
+
+Mode = Literal["calibrate", "train", "frozen"]
+"""calibrate: widen the range to all that is seen, change nothing; train: let the range follow, quantise; frozen:
+quantise with the range as it is."""
+PACE = 0.01
+"""Share by which a range in training moves towards that of the batch."""
+SMALLEST_SCALE = 1e-8
+
+
+class FakeQuantize(FakeQuantizeBase):
+    """What torchao puts behind a tensor; its constructor takes the fields of a `QuantizationSpec`.
+
+    Args:
+        dtype: torch.int8.
+        quant_min: lowest level.
+        quant_max: highest level.
+        qscheme: of torch.
+
+    Attributes:
+        scale: of a level, [1] or [out].
+        zero_point: level of 0, int32.
+    """
+
+    scale: Tensor
+    zero_point: Tensor
+    ch_axis = -1
+    is_dynamic = False
+
+    def __init__(self, dtype: torch.dtype, quant_min: int, quant_max: int, qscheme: Any, **_: Any) -> None:
+        nn.Module.__init__(self)
+        self.dtype, self.quant_min, self.quant_max, self.qscheme = dtype, quant_min, quant_max, qscheme
+        self.mode: Mode = "calibrate"
+
+    def calculate_qparams(self, **_: Any) -> tuple[Tensor, Tensor]:
+        """Scale and zero point."""
+        return self.scale, self.zero_point
+
+
+class RangeFakeQuantize(FakeQuantize):
+    """Of an activation: one range, which contains 0, for the whole tensor."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, **spec: Any) -> None:
+        super().__init__(**spec)
+        for name, value in (("low", torch.inf), ("high", -torch.inf), ("scale", 1.0)):
+            self.register_buffer(name, torch.tensor([value]))
+        self.register_buffer("zero_point", torch.zeros(1, dtype=torch.int32))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The same shape."""
+        if self.mode != "frozen":
+            self._follow(values.detach())
+        if self.mode == "calibrate":
+            return values
+        return torch.fake_quantize_per_tensor_affine(
+            values, self.scale, self.zero_point, self.quant_min, self.quant_max
+        )
+
+    @torch.no_grad()
+    def _follow(self, values: Tensor) -> None:
+        low, high = (bound.float() for bound in values.aminmax())
+        low, high = low.clamp(max=0), high.clamp(min=0)
+        if self.mode == "calibrate":
+            self.low.copy_(torch.minimum(self.low, low))
+            self.high.copy_(torch.maximum(self.high, high))
+        else:
+            self.low.lerp_(low[None], PACE)
+            self.high.lerp_(high[None], PACE)
+        scale = ((self.high - self.low) / (self.quant_max - self.quant_min)).clamp(min=SMALLEST_SCALE)
+        self.scale.copy_(scale)
+        self.zero_point.copy_((self.quant_min - (self.low / scale).round()).clamp(self.quant_min, self.quant_max))
+
+
+class FixedFakeQuantize(FakeQuantize):
+    """Of an activation whose range is known.
+
+    Args:
+        step: scale.
+        zero: zero point.
+        spec: as for any.
+    """
+
+    def __init__(self, step: float, zero: int, **spec: Any) -> None:
+        super().__init__(**spec)
+        self.register_buffer("scale", torch.tensor([step]), persistent=False)
+        self.register_buffer("zero_point", torch.tensor([zero], dtype=torch.int32), persistent=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """The same shape."""
+        if self.mode == "calibrate":
+            return values
+        return torch.fake_quantize_per_tensor_affine(
+            values, self.scale, self.zero_point, self.quant_min, self.quant_max
+        )
+
+
+class PerChannelFakeQuantize(FakeQuantize):
+    """Of weights [out, ...]: the range of each output channel, even about 0, always that of the weights as they are."""
+
+    ch_axis = 0
+
+    def __init__(self, **spec: Any) -> None:
+        super().__init__(**spec)
+        self.register_buffer("scale", torch.ones(1), persistent=False)
+        self.register_buffer("zero_point", torch.zeros(1, dtype=torch.int32), persistent=False)
+
+    def forward(self, weights: Tensor) -> Tensor:
+        """The same shape."""
+        largest = weights.detach().abs().amax(tuple(range(1, weights.ndim)))
+        self.scale = (largest / self.quant_max).clamp(min=SMALLEST_SCALE)
+        self.zero_point = torch.zeros_like(self.scale, dtype=torch.int32)
+        if self.mode == "calibrate":
+            return weights
+        return torch.fake_quantize_per_channel_affine(
+            weights, self.scale, self.zero_point, 0, self.quant_min, self.quant_max
+        )
+
+
+def set_mode(network: nn.Module, mode: Mode) -> None:
+    """Of every fake quantiser in the network."""
+    for module in network.modules():
+        if isinstance(module, FakeQuantize):
+            module.mode = mode
+
+
+def fake_quantizers(network: nn.Module) -> dict[str, FakeQuantize]:
+    """By name."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, FakeQuantize)}

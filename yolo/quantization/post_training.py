@@ -1,0 +1,104 @@
+"""INT8 after training: ranges from calibration images, then a graph that computes as the device will."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+from yolo.errors import UserError
+from yolo.quiet import quiet_descriptors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def exported_graph(network: nn.Module, images: Tensor) -> GraphModule:
+    """The network as a graph of ATen operators for inputs shaped like `images`."""
+    with _quiet(), torch.no_grad():
+        exported: Any = torch.export.export(network.eval(), (images,), strict=False).module()
+    return exported
+
+
+@torch.no_grad()
+def quantize_after_training(
+    graph: GraphModule, calibration: Iterable[Tensor], shared_outputs: Iterable[Iterable[int]]
+) -> tuple[GraphModule, tuple[str, ...]]:
+    """Find the range of every tensor and put quantisation into the graph.
+
+    Args:
+        graph: of a network with normalisation fused, by `exported_graph`; it is used up.
+        calibration: float32 [1, 3, H, W] in 0..1 each.
+        shared_outputs: numbers of outputs with a common range.
+
+    Returns:
+        The graph with quantise and dequantise operators, and the operators that TFLite's rules do not cover, which
+        stay in float.
+    """
+    prepared, left_in_float = with_fake_quantizers(graph, shared_outputs)
+    for images in calibration:
+        prepared(images)
+    return quantized_graph(prepared), left_in_float
+
+
+def with_fake_quantizers(
+    graph: GraphModule, shared_outputs: Iterable[Iterable[int]], keep_float: Iterable[str] = ()
+) -> tuple[GraphModule, tuple[str, ...]]:
+    """Put a fake quantiser behind every tensor, in mode calibrate, by TFLite's rules.
+
+    Args:
+        graph: as above.
+        shared_outputs: as above.
+        keep_float: names or patterns of parts of the network that stay in float.
+
+    Returns:
+        The graph, and the operators without a rule.
+
+    Raises:
+        UserError: a pattern matches no part.
+    """
+    with _quiet():
+        from torchao.quantization.pt2e import allow_exported_model_train_eval
+        from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
+
+        from yolo.quantization.tflite_rules import TFLiteQuantizer
+
+        quantizer = TFLiteQuantizer(shared_outputs, keep_float)
+        prepared = allow_exported_model_train_eval(prepare_qat_pt2e(graph, quantizer))
+    for pattern, count in quantizer.kept.items():
+        if not count:
+            raise UserError(f"--keep-float {pattern} matches no part of the network")
+    return prepared, tuple(quantizer.left_in_float)
+
+
+@torch.no_grad()
+def quantized_graph(prepared: GraphModule) -> GraphModule:
+    """Quantise and dequantise operators in the place of fake quantisers, which are used up with the graph."""
+    with _quiet():
+        from torchao.quantization.pt2e import allow_exported_model_train_eval
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
+
+        _part_equal_biases(prepared)
+        # Weights stay float beside their quantiser: LiteRT's converter reads no folded ones (0.10).
+        return allow_exported_model_train_eval(convert_pt2e(prepared, fold_quantize=False))
+
+
+def _part_equal_biases(graph: GraphModule) -> None:
+    """Make the last of biases that are all equal the next number: LiteRT's converter (0.5) quantises all but the first
+    of such biases wrongly. Those of a trained network are not, but the class priors of a new one are."""
+    for tensor in graph.state_dict().values():
+        if tensor.ndim == 1 and tensor.is_floating_point() and len(tensor) > 1 and bool((tensor == tensor[0]).all()):
+            tensor[-1] = torch.nextafter(tensor[-1], tensor.new_tensor(torch.inf))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch and torchao say of their own insides, some of it when they are imported."""
+    with warnings.catch_warnings(), quiet_descriptors():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,80 @@
+"""What lies in a .tflite file beside the network: our record, and the names of inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from yolo.errors import UserError
+from yolo.runtime.forms import INPUT
+from yolo.runtime.metadata import RECORD_KEY, ExportRecord
+
+SIGNATURE = "serving_default"
+
+
+def read_record(path: Path) -> ExportRecord:
+    """What the file says about itself. UserError when it is none of `yolo export`."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    model = read_model(path)
+    for entry in model.metadata or []:
+        if entry.name == RECORD_KEY.encode():
+            content = bytes(model.buffers[entry.buffer].data)
+            return ExportRecord.from_json(content.decode(errors="replace"), str(path))
+    raise UserError(f"{path}: has no record of `yolo export` in it, which says what its inputs and outputs mean")
+
+
+def write_record(path: Path, record: ExportRecord, outputs: Sequence[int] | None = None) -> None:
+    """Put the record into a file, and our names on its input and outputs.
+
+    Args:
+        path: of a file with one subgraph, one input and the record's outputs.
+        record: to put there.
+        outputs: which of the file's outputs is the record's first, second and so on; in its order when left out.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = read_model(path)
+    (graph,) = model.subgraphs
+    graph.outputs = [graph.outputs[number] for number in outputs or range(len(graph.outputs))]
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
+    signature.inputs = [_named(schema, INPUT, graph.inputs[0])]
+    signature.outputs = [_named(schema, *pair) for pair in zip(record.outputs, graph.outputs, strict=True)]
+    model.signatureDefs = [signature]
+    for number, tensor in enumerate(graph.tensors):
+        tensor.name = str(number)  # the converter's names say nothing, and are a twentieth of an INT8 file
+    for entry in (*signature.inputs, *signature.outputs):
+        graph.tensors[entry.tensorIndex].name = entry.name
+    buffer, metadata = schema.BufferT(), schema.MetadataT()
+    buffer.data = list(record.to_json().encode())
+    metadata.name, metadata.buffer = RECORD_KEY, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or []), metadata]
+    model.description = record.program
+    flatbuffer_utils.write_model(model, str(path))
+
+
+def read_model(path: Path) -> Any:
+    """The file's tables as objects. UserError when it is no TFLite file or there is no reader."""
+    content = path.read_bytes()
+    if content[4:8] != b"TFL3":
+        raise UserError(f"{path}: not a TFLite file")
+    try:
+        from ai_edge_litert.tools import flatbuffer_utils
+    except ImportError as error:
+        raise UserError(f"{path}: TFLite files need ai-edge-litert: pip install 'yolo[tflite]'") from error
+    import struct
+
+    try:
+        return flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    except (struct.error, IndexError, ValueError, TypeError, AttributeError) as error:  # tables that point nowhere
+        raise UserError(f"{path}: a damaged TFLite file ({' '.join(str(error).split())[:120]})") from error
+
+
+def _named(schema: Any, name: str, tensor: int) -> Any:
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = name, tensor
+    return entry
