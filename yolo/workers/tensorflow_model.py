@@ -41,7 +41,9 @@ def main() -> None:
 
 def require(kind: str, specs: dict[str, Any], expected: dict[str, list[int]]) -> None:
     """End the script unless the shapes are those expected."""
-    found = {name: spec.shape.as_list() if spec.shape.rank is not None else None for name, spec in specs.items()}
+    found = {
+        name: spec.shape.as_list() if spec.shape.rank is not None else None for name, spec in sorted(specs.items())
+    }
     if found != expected:
         sys.exit(f"its {kind} are {found}, by its record they are {expected}")
 
