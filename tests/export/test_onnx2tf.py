@@ -12,9 +12,10 @@ from tests.runtime.tensorflow_environment import needs_tensorflow
 from yolo.errors import UserError
 from yolo.export import onnx2tf
 from yolo.export.config import Source
-from yolo.export.model import ExportableModel
 from yolo.export.parity import random_images
+from yolo.models.exportable import ExportableModel
 from yolo.runtime import saved_model, tflite
+from yolo.runtime.metadata import ExportRecord
 from yolo.runtime.tflite_file import write_record
 
 pytest.importorskip("onnx")
@@ -38,7 +39,7 @@ def test_maps_of_a_tflite_file(tmp_path: Path) -> None:
     """Names, order and layout are the record's; also where a map has as many channels as rows and columns."""
     card = card_of("v9-t", 3, (512, 512))
     exportable = ExportableModel(randomise(card.network.build(3)), (512, 512), "raw")
-    record = exportable.record("v9-t", card)
+    record = ExportRecord.of(exportable, "v9-t", card)
     assert record.outputs["box_logits_0"] == (64, 64, 64)
     converted = onnx2tf.convert(Source(exportable, record), tmp_path)
     saved = converted.saved_model

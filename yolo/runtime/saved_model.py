@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from yolo.environments import Environment, Worker
 from yolo.errors import UserError
-from yolo.runtime.forms import INPUT
+from yolo.forms import INPUT
 from yolo.runtime.metadata import ExportRecord
 from yolo.runtime.network import ExportedNetwork
 
