@@ -19,10 +19,12 @@ from yolo.data.loaders import Image
 from yolo.errors import UserError
 from yolo.export.parity import random_images
 from yolo.inference import to_network_input
+from yolo.model_file import RUNTIMES
 from yolo.models.checkpoint import CARD_KEY, ModelCard, allow_network, load_model, read_checkpoint
 from yolo.models.detection_model import DetectionModel
 from yolo.quantization import QUANTIZED_NETWORK
 from yolo.quantization.calibration import Calibration, folder_images, spread
+from yolo.runtime.saved_model import GRAPH, RECORD
 from yolo.size import size_option
 
 if TYPE_CHECKING:
@@ -58,15 +60,13 @@ def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
     """Everything that the command line asks for. UserError says what is wrong with it."""
     card = ModelCard.from_dict(read_checkpoint(options.checkpoint)[CARD_KEY])
     options = _for_network(options, card)
-    suffix = options.kind.suffix
-    if options.target.suffix.lower() != suffix:
-        raise UserError(f"--output is {options.target}, expected a name that ends in {suffix}")
+    _require_name(options.target, options.kind.suffix)
     if options.max_drop is not None and dataset is None:
         raise UserError("--max-drop takes a dataset to measure on: --config, or --data.root and --data.format")
     size = size_option(options.size) if options.size is not None else None
     options.kind.module.require(options.config)
     device = _device(options)
-    _require_writable(options.target)
+    _require_writable(options.target, folder=not options.kind.suffix)
     if dataset is not None:
         refuse_dataset_folder(options.target, dataset.options)
     allow_network(options.network)
@@ -104,12 +104,28 @@ def _device(options: ExportOptions) -> str:
     return "cuda" if options.half or options.device == "cuda" else "cpu"
 
 
-def _require_writable(target: Path) -> None:
-    """UserError when the file cannot be written: known before the work, not after it."""
+def _require_name(target: Path, suffix: str) -> None:
+    """UserError when it does not end as the format's files do; folders, of no suffix, must only not end as files do."""
+    if suffix and target.suffix.lower() != suffix:
+        raise UserError(f"--output is {target}, expected a name that ends in {suffix}")
+    if not suffix and (not target.name or target.suffix.lower() in {".ckpt", *RUNTIMES} - {""}):
+        raise UserError(f"--output is {target}, expected the name of a folder")
+
+
+def _replaceable(folder: Path) -> bool:
+    """Whether it is empty or was written by `yolo export`."""
+    ours = all((folder / name).is_file() for name in (GRAPH, RECORD))
+    return ours or (folder.is_dir() and not any(folder.iterdir()))
+
+
+def _require_writable(target: Path, *, folder: bool) -> None:
+    """UserError when it cannot be written: known before the work, not after it."""
     if not target.parent.is_dir():
         raise UserError(f"--output is {target}, but there is no folder {target.parent}")
-    if target.is_dir():
+    if target.is_dir() and not folder:
         raise UserError(f"--output is {target}, which is a folder")
+    if folder and target.exists() and not _replaceable(target):
+        raise UserError(f"--output is {target}, which exists and is no SavedModel of `yolo export`")
     probe = target.with_name(f"{target.name}.partial")
     try:
         probe.touch()
