@@ -75,7 +75,7 @@ build() {
         --tag "yolo-$1-export" --file "docker/Dockerfile.$1-export" .
     buildah images
     container=$(buildah from --pull-never "yolo-$1-export")
-    read -ra entry < <(buildah inspect --format '{{.OCIv1.Config.Entrypoint}}' "$container" | tr -d '[]')
+    read -ra entry <<<"$(buildah inspect --format '{{.OCIv1.Config.Entrypoint}}' "$container" | tr -d '[]')"
 }
 
 # Run a program of the image as any user, with no network.
