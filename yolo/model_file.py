@@ -1,4 +1,4 @@
-"""A trained detector in a file: a checkpoint, or what `yolo export` made of one."""
+"""A trained detector in a file or folder: a checkpoint, or what `yolo export` made of one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from yolo.errors import UserError
 from yolo.models.checkpoint import CARD_KEY, ModelCard, load_model, read_checkpoint
 from yolo.models.detection_model import DetectionModel
 
-RUNTIMES = {".onnx": "yolo.runtime.onnx"}
-"""Modules with `read_record` and `open_network`, by the ending of their files."""
+RUNTIMES = {".onnx": "yolo.runtime.onnx", "": "yolo.runtime.saved_model"}
+"""Modules with `read_record` and `open_network`, by the ending of their files; empty for folders."""
 
 
 def open_model(path: str | Path) -> tuple[DetectionModel, ModelCard]:
@@ -43,5 +43,8 @@ def require_size(model: DetectionModel, size: tuple[int, int]) -> None:
 
 
 def _runtime(path: str | Path) -> Any:
-    module = RUNTIMES.get(Path(path).suffix.lower())
-    return None if module is None else importlib.import_module(module)
+    path = Path(path)
+    if path.is_dir():
+        return importlib.import_module(RUNTIMES[""])
+    suffix = path.suffix.lower()
+    return importlib.import_module(RUNTIMES[suffix]) if suffix and suffix in RUNTIMES else None

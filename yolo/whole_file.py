@@ -1,9 +1,10 @@
-"""Files that appear under their name only when they are complete (contract 9)."""
+"""Files and folders that appear under their name only when they are complete (contract 9)."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,22 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Gives a name beside `path` to make a folder under; afterwards it has its name, in the place of what was there."""
+    with tempfile.TemporaryDirectory(prefix=f"{path.name}.", suffix=".partial", dir=path.parent) as place:
+        partial, replaced = Path(place, path.name), Path(place, "replaced")
+        yield partial
+        if path.exists():
+            path.rename(replaced)
+        try:
+            partial.rename(path)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(path)
+            raise
 
 
 def sync_folder(folder: Path) -> None:

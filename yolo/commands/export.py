@@ -15,7 +15,7 @@ from yolo.export.formats import FORMATS, Format
 from yolo.export.onnx import OnnxConfig
 from yolo.options import parse_options
 from yolo.size import size_option
-from yolo.whole_file import whole_file
+from yolo.whole_file import whole_file, whole_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,10 +36,10 @@ RANDOM_IMAGES = 5
 class _Common:
     checkpoint: Path
     """Checkpoint written by `yolo fit`."""
-    format: Literal["onnx"] = "onnx"
+    format: Literal["onnx", "saved_model"] = "onnx"
     """Kind of file."""
     output: Path | None = None
-    """File to write; beside the checkpoint, with the ending of the format, when left out."""
+    """File or folder to write; beside the checkpoint, with the ending of the format, when left out."""
     size: tuple[int, ...] | None = None
     """Side of the square network input in pixels, or height and width; the size of the training when left out."""
     device: str = "auto"
@@ -84,8 +84,9 @@ class ExportOptions(OnnxConfig, _Common):
 
     @property
     def target(self) -> Path:
-        """The file to write."""
-        return self.output or self.checkpoint.with_suffix(self.kind.suffix)
+        """The file or folder to write."""
+        name = f"{self.checkpoint.stem}{self.kind.suffix or f'_{self.format}'}"
+        return self.output or self.checkpoint.with_name(name)
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,11 @@ def main(arguments: Sequence[str]) -> None:
 
 def _prepare(options: ExportOptions) -> _Job:
     """Everything that can be wrong is, here. UserError says what."""
-    suffix = options.kind.suffix
-    if options.target.suffix.lower() != suffix:
-        raise UserError(f"--output is {options.target}, expected a name that ends in {suffix}")
+    _require_name(options)
     size = size_option(options.size) if options.size is not None else None
     options.kind.module.require(options.config)
     device = _device(options)
-    _require_writable(options.target)
+    _require_writable(options.target, folder=not options.kind.suffix)
     from yolo.models.checkpoint import allow_network, load_model
 
     allow_network(options.network)
@@ -158,7 +157,8 @@ def _export(job: _Job) -> None:
         calibration=job.calibration.digest() if job.calibration else None,
     )
     beside = target.with_name(f"{target.name}.json")
-    with whole_file(target) as partial, whole_file(beside) as partial_beside:
+    whole = whole_file if options.kind.suffix else whole_folder
+    with whole(target) as partial, whole_file(beside) as partial_beside:
         written = options.kind.module.write(Source(exportable, record, job.calibration), config, partial)
         parity = _compare(job, exportable, partial)
         report = ExportReport.of(target.name, partial, record, weights, written, parity)
@@ -181,12 +181,32 @@ def _device(options: ExportOptions) -> str:
     return "cuda" if options.half or options.device == "cuda" else "cpu"
 
 
-def _require_writable(target: Path) -> None:
-    """UserError when the file cannot be written: known before the work, not after it."""
+def _require_name(options: ExportOptions) -> None:
+    """UserError when the file would be called what the format's are not; folders are called as one likes."""
+    from yolo.model_file import RUNTIMES
+
+    target, suffix = options.target, options.kind.suffix
+    if suffix and target.suffix.lower() != suffix:
+        raise UserError(f"--output is {target}, expected a name that ends in {suffix}")
+    if not suffix and (not target.name or target.suffix.lower() in [ending for ending in RUNTIMES if ending]):
+        raise UserError(f"--output is {target}, expected the name of a folder")
+
+
+def _replaceable(folder: Path) -> bool:
+    """Whether it is empty or was written by this command."""
+    from yolo.runtime.saved_model import GRAPH, RECORD
+
+    return folder.is_dir() and (not any(folder.iterdir()) or all((folder / name).is_file() for name in (GRAPH, RECORD)))
+
+
+def _require_writable(target: Path, *, folder: bool) -> None:
+    """UserError when it cannot be written: known before the work, not after it."""
     if not target.parent.is_dir():
         raise UserError(f"--output is {target}, but there is no folder {target.parent}")
-    if target.is_dir():
+    if target.is_dir() and not folder:
         raise UserError(f"--output is {target}, which is a folder")
+    if folder and target.exists() and not _replaceable(target):
+        raise UserError(f"--output is {target}, which exists and is no SavedModel of `yolo export`")
     probe = target.with_name(f"{target.name}.partial")
     try:
         probe.touch()
@@ -219,7 +239,7 @@ def _compare(job: _Job, exportable: ExportableModel, path: Path) -> Parity:
     from yolo.export.parity import compare_stages
     from yolo.model_file import RUNTIMES
 
-    runtime: Any = importlib.import_module(RUNTIMES[job.options.target.suffix.lower()])
+    runtime: Any = importlib.import_module(RUNTIMES[job.options.kind.suffix])
     trained = job.card.config["model"]
     limits = trained["nms_conf_threshold"], trained["nms_iou_threshold"], int(trained["nms_max_detections"])
     return compare_stages(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import ModuleType
 
-from yolo.export import onnx
+from yolo.export import onnx, saved_model
 from yolo.export.config import FormatConfig
 
 
@@ -25,4 +25,7 @@ class Format:
     suffix: str
 
 
-FORMATS = {"onnx": Format(onnx, onnx.OnnxConfig, ".onnx")}
+FORMATS = {
+    "onnx": Format(onnx, onnx.OnnxConfig, ".onnx"),
+    "saved_model": Format(saved_model, saved_model.SavedModelConfig, ""),
+}

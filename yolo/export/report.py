@@ -25,6 +25,7 @@ class ExportReport:
     size: int
     """Bytes."""
     sha256: str
+    """Of the file; of a folder, over the names and contents of its files in order."""
     weights: int
     """Bytes of the deployed network's parameters and buffers in float32."""
     written: Written
@@ -35,8 +36,8 @@ class ExportReport:
         cls, name: str, path: Path, record: ExportRecord, weights: int, written: Written, parity: Parity
     ) -> ExportReport:
         """Of the file at `path`, which will be called `name`."""
-        content = path.read_bytes()
-        return cls(name, record, len(content), hashlib.sha256(content).hexdigest(), weights, written, parity)
+        size, digest = _measured(path)
+        return cls(name, record, size, digest, weights, written, parity)
 
     def to_json(self) -> str:
         """For programs."""
@@ -76,3 +77,15 @@ class ExportReport:
         console.print(table)
         for note in self.written.notes:
             console.print(note)
+
+
+def _measured(path: Path) -> tuple[int, str]:
+    """Bytes and SHA-256 of a file, or of all files of a folder."""
+    size, digest = 0, hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            content = file.read_bytes()
+            digest.update(file.relative_to(path).as_posix().encode() if file != path else b"")
+            digest.update(content)
+            size += len(content)
+    return size, digest.hexdigest()
