@@ -2,8 +2,10 @@
 # Build the images of docker/ and use them, where no container engine runs: buildah in a chroot, on a base like
 # python:3.11-slim-bookworm made of Debian's packages.
 #     bash scripts/test_docker_build.sh [tflite] [rknn]        both without arguments
-# As root, on Debian with buildah and mmdebstrap; PYTHON is one with yolo's tests (.venv's when unset). Takes some 20 GB
-# below TMPDIR with STORAGE_DRIVER=vfs, which works everywhere; overlay takes less. Nothing of it stays.
+# As root, on Debian with buildah and mmdebstrap. Takes some 20 GB below TMPDIR; nothing of it stays. Variables:
+#     PYTHON                  one that runs yolo's tests (.venv's when unset)
+#     CHECKPOINT, DATASET     a trained network and a folder in YOLO format (random ones when unset)
+#     STORAGE_DRIVER          vfs, which works everywhere, when unset; overlay takes less
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -16,6 +18,11 @@ done
 for image in "${images[@]}"; do
     [ -f "$root/docker/Dockerfile.$image-export" ] || { echo "error: $image is no image, expected tflite or rknn" >&2; exit 2; }
 done
+
+if [ "${CHECKPOINT:+1}" != "${DATASET:+1}" ]; then
+    echo "error: CHECKPOINT and DATASET go together" >&2
+    exit 2
+fi
 
 scratch=$(mktemp -d)
 export TMPDIR=$scratch BUILDAH_ISOLATION=chroot CONTAINERS_STORAGE_CONF=$scratch/storage.conf
@@ -87,26 +94,69 @@ inside() {
 # `docker run` of the image.
 export_inside() { inside "${entry[@]}" "$@"; }
 
+# A checkpoint and a dataset in the workspace.
+make_workspace() {
+    mkdir "$workspace"
+    if [ -n "${CHECKPOINT:-}" ]; then
+        cp "$CHECKPOINT" "$workspace/best.ckpt"
+        cp -rL "$DATASET" "$workspace/dataset"
+    else
+        "$python" - "$workspace" <<'END'
+import sys
+from pathlib import Path
+
+from tests.export.random_network import random_checkpoint
+from tests.tiny_dataset import write_dataset
+
+workspace = Path(sys.argv[1])
+random_checkpoint(workspace / "best.ckpt", "v9-t", classes=2, size=160)
+write_dataset(workspace / "dataset")
+yaml = workspace / "dataset" / "data.yaml"
+yaml.write_text(yaml.read_text().replace("[a, b]", "[class 0, class 1]"))
+END
+    fi
+    chown -R "$user" "$workspace"
+}
+
+# mAP of a file in the image, which may be no more than 0.001 from the checkpoint's.
+validate_inside() {
+    local file
+    for file in best.ckpt "$1"; do
+        inside yolo validate --checkpoint "/workspace/$file" --data.format yolo --data.root /workspace/dataset --workers 0 \
+            --output "/workspace/measured/$file"
+    done
+    "$python" - "$workspace/measured" "$1" <<'END'
+import json
+import sys
+from pathlib import Path
+
+checkpoint, exported = (
+    json.loads(Path(sys.argv[1], name, "metrics.json").read_text())["summary"]["AP"] for name in ("best.ckpt", sys.argv[2])
+)
+print(f"AP50-95 of the checkpoint {checkpoint:.6f}, of {sys.argv[2]} {exported:.6f}")
+sys.exit(abs(checkpoint - exported) > 0.001)
+END
+}
+
 use_tflite() {
-    export_inside --checkpoint /workspace/random.ckpt --format onnx --output /workspace/random.onnx
+    export_inside --checkpoint /workspace/best.ckpt --format saved_model --output /workspace/saved_model/
+    validate_inside saved_model
+    inside /opt/tflite/bin/python -c \
+        "import tensorflow; print(tensorflow.saved_model.load('/workspace/saved_model').signatures['serving_default'])"
 }
 
 use_rknn() {
-    export_inside --checkpoint /workspace/random.ckpt --format onnx --output /workspace/random.onnx
+    export_inside --checkpoint /workspace/best.ckpt --format rknn --output /workspace/best.rknn --quantization int8 \
+        --images /workspace/dataset/images/val --calibration-images /workspace/dataset/images/train
 }
 
 configure_pip
 make_base
 for image in "${images[@]}"; do
-    mkdir "$workspace"
-    "$python" -c "
-import sys
-from pathlib import Path
-from tests.export.random_network import random_checkpoint
-random_checkpoint(Path(sys.argv[1]), 'v9-t')" "$workspace/random.ckpt"
-    chown -R "$user" "$workspace"
+    make_workspace
     build "$image"
     export_inside --help
+    export_inside --checkpoint /workspace/best.ckpt --format onnx --output /workspace/best.onnx
     "use_$image"
     ls -l "$workspace"
     buildah rm "$container" >/dev/null
