@@ -12,13 +12,12 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=${PYTHON:-$root/.venv/bin/python}
 images=("$@")
 [ $# -gt 0 ] || images=(tflite rknn)
-for tool in buildah mmdebstrap unshare "$python"; do
-    command -v "$tool" >/dev/null || { echo "error: $tool is missing" >&2; exit 2; }
-done
 for image in "${images[@]}"; do
     [ -f "$root/docker/Dockerfile.$image-export" ] || { echo "error: $image is no image, expected tflite or rknn" >&2; exit 2; }
 done
-
+for tool in buildah mmdebstrap unshare "$python"; do
+    command -v "$tool" >/dev/null || { echo "error: $tool is missing" >&2; exit 2; }
+done
 if [ "${CHECKPOINT:+1}" != "${DATASET:+1}" ]; then
     echo "error: CHECKPOINT and DATASET go together" >&2
     exit 2
@@ -57,9 +56,9 @@ configure_pip() {
         awk -F ' = ' '{ line[$1] = $0 } END { print "[global]"; for (name in line) print line[name] }' >"$scratch/pip.conf"
     pip_volumes=(--volume "$scratch/pip.conf:/etc/pip.conf:ro")
     # An index in files/simple links to files beside it.
-    for path in $(grep -oE '[ /=]/[^ ]+' "$scratch/pip.conf" | sed -E 's,^[ =/]*,/,; s,/simple/?$,,' | sort -u); do
+    while read -r path; do
         [ ! -e "$path" ] || pip_volumes+=(--volume "$path:$path:ro")
-    done
+    done < <(grep -oE '[ /=]/[^ ]+' "$scratch/pip.conf" | sed -E 's,^[ =/]*,/,; s,/simple/?$,,' | sort -u)
     # Packages of its own go before the index of the Dockerfile, which may be out of reach.
     ! grep -qE '^(extra-index-url|find-links) = ' "$scratch/pip.conf" || pip_arguments=(--build-arg PIP_EXTRA_INDEX_URL=)
 }

@@ -123,3 +123,9 @@ def test_pins_of_yolo_are_complete_and_those_of_the_tests() -> None:
 def test_scripts_parse(path: Path) -> None:
     done = subprocess.run(["bash", "-n", path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_script_refuses_images_that_are_none() -> None:
+    done = subprocess.run(["bash", ROOT / "scripts" / "test_docker_build.sh", "onnx"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "error: onnx is no image, expected tflite or rknn\n"
