@@ -6,6 +6,7 @@ import pytest
 
 from tests.export.random_network import random_checkpoint
 from tests.runtime.records import record
+from tests.runtime.tensorflow_environment import write_folder
 from tests.runtime.test_onnx import write_model
 from yolo.errors import UserError
 from yolo.model_file import open_model, read_card, require_size
@@ -28,6 +29,13 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         for read in (open_model, read_card):
             with pytest.raises(UserError, match=f"{name}: {sentence}"):
                 read(tmp_path / name)
+
+
+def test_folders_are_saved_models(tmp_path: Path) -> None:
+    for name in ("model", "model.onnx"):  # whatever they are called
+        assert read_card(write_folder(tmp_path / name, record().to_json())) == record().card
+    with pytest.raises(UserError, match="a folder without saved_model.pb"):
+        open_model(tmp_path)
 
 
 def test_exported_files_have_one_size(tmp_path: Path) -> None:
