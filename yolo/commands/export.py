@@ -129,7 +129,7 @@ def _export(job: Job) -> None:
     if options.half:
         exportable.half_precision()
     record = exportable.record(
-        job.card.network.name,
+        f"{job.card.network.name}{' with HardSwish' if options.hardswish else ''}",
         job.card,
         batch=None if options.dynamic_batch else 1,
         quantization=config.numbers,

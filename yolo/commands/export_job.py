@@ -18,6 +18,7 @@ from yolo.data.dataset import DetectionDataset
 from yolo.data.loaders import Image
 from yolo.errors import UserError
 from yolo.export.calibration import Calibration
+from yolo.export.model import with_hardswish
 from yolo.export.parity import random_images, spread
 from yolo.inference import to_network_input
 from yolo.models.checkpoint import ModelCard, allow_network, load_model
@@ -60,6 +61,11 @@ def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
         raise UserError(f"--output is {options.target}, expected a name that ends in {suffix}")
     if options.max_drop is not None and dataset is None:
         raise UserError("--max-drop takes a dataset to measure on: --config, or --data.root and --data.format")
+    if options.hardswish and dataset is None:
+        raise UserError(
+            "--hardswish changes what the network computes, so it takes a dataset to measure it on: --config, or "
+            "--data.root and --data.format"
+        )
     size = size_option(options.size) if options.size is not None else None
     options.kind.module.require(options.config)
     device = _device(options)
@@ -68,6 +74,8 @@ def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
         refuse_dataset_folder(options.target, dataset.options)
     allow_network(options.network)
     model, card = load_model(options.checkpoint)
+    if options.hardswish:
+        model = with_hardswish(model)
     size = size or card.image_size
     measured = None if dataset is None else _measurement(options, dataset)
     images, source = _images(options.images, size, card, measured)
