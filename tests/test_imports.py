@@ -21,8 +21,9 @@ ALLOWED = {
     "evaluation": {"evaluation", "data", "boxes"},
     "report": {"report", "evaluation", "data", "boxes"},
     "runtime": {"runtime", "models", "boxes"},
-    "export": {"export", "runtime", "models", "boxes"},
-    "training": {"training", "evaluation", "data", "losses", "models", "boxes"},
+    "quantization": {"quantization", "data", "models", "boxes"},
+    "export": {"export", "runtime", "quantization", "models", "boxes"},
+    "training": {"training", "quantization", "evaluation", "data", "losses", "models", "boxes"},
 }
 OPTIONAL = {"onnx", "onnxruntime", "onnxslim", "tensorflow", "transformers", "wandb", "torchvision", "pycocotools"}
 

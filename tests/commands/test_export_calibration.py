@@ -12,15 +12,15 @@ import pytest
 from tests.export.own_dataset import own_checkpoint, write_own_dataset
 from yolo.boxes.letterbox import Letterbox
 from yolo.commands.export import ExportOptions, parse
-from yolo.commands.export_calibration import calibration_of, folder_readers
+from yolo.commands.export_calibration import calibration_of
 from yolo.commands.export_job import prepare_export
 from yolo.data.datamodule import YOLODataModule
 from yolo.data.encrypted_file import ImageCipher
 from yolo.data.keys import EncryptionKey
 from yolo.errors import UserError
-from yolo.export.calibration import Calibration
 from yolo.export.onnx import OnnxConfig
 from yolo.model_file import read_card
+from yolo.quantization.calibration import Calibration, folder_images
 
 KEY = "0123456789abcdef" * 4
 
@@ -39,7 +39,7 @@ def write_images(folder: Path, number: int, size: tuple[int, int] = (40, 60)) ->
 
 def test_images_of_a_folder_evenly_spread(tmp_path: Path) -> None:
     write_images(tmp_path / "some", 10)
-    readers = folder_readers(tmp_path / "some", 5, (64, 32), "corner", "--images")
+    readers = folder_images(tmp_path / "some", 5, (64, 32), "corner", "--images")
     images = [reader() for reader in readers]
     assert [int(image[0, 0, 0]) for image in images] == [0, 2, 4, 6, 8]
     wanted = Letterbox((40, 60), (64, 32), "corner").apply(np.full((40, 60, 3), 8, np.uint8))
@@ -48,15 +48,15 @@ def test_images_of_a_folder_evenly_spread(tmp_path: Path) -> None:
 
 def test_encrypted_images_when_the_key_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_images(tmp_path / "some", 2)
-    plain = [reader() for reader in folder_readers(tmp_path / "some", 9, (64, 64), "center", "--images")]
+    plain = [reader() for reader in folder_images(tmp_path / "some", 9, (64, 64), "center", "--images")]
     cipher = ImageCipher(EncryptionKey(bytes.fromhex(KEY)))
     for path in sorted((tmp_path / "some").iterdir()):
         path.with_name(f"{path.name}.enc").write_bytes(cipher.encrypt(path.read_bytes()))
         path.unlink()
     with pytest.raises(UserError, match=r"2 encrypted.*YOLO_ENCRYPTION_KEY"):
-        folder_readers(tmp_path / "some", 9, (64, 64), "center", "--images")
+        folder_images(tmp_path / "some", 9, (64, 64), "center", "--images")
     monkeypatch.setenv("YOLO_ENCRYPTION_KEY", KEY)
-    found = [reader() for reader in folder_readers(tmp_path / "some", 9, (64, 64), "center", "--images")]
+    found = [reader() for reader in folder_images(tmp_path / "some", 9, (64, 64), "center", "--images")]
     np.testing.assert_array_equal(found, plain)
 
 
@@ -64,7 +64,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
     peaks = []
     for number in (4, 40):
         write_images(tmp_path / str(number), number, (300, 300))
-        readers = folder_readers(tmp_path / str(number), number, (256, 256), "center", "--images")
+        readers = folder_images(tmp_path / str(number), number, (256, 256), "center", "--images")
         tracemalloc.start()
         Calibration("somewhere", readers).digest()
         peaks.append(tracemalloc.get_traced_memory()[1])

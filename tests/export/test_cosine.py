@@ -5,17 +5,18 @@ import pytest
 import torch
 
 from tests.export.random_network import card_of, randomise
-from yolo.export.calibration import Calibration
 from yolo.export.config import Source
 from yolo.export.cosine import COMPARED, cosines
-from yolo.export.model import ExportableModel
+from yolo.models.exportable import ExportableModel
+from yolo.quantization.calibration import Calibration
+from yolo.runtime.metadata import ExportRecord
 from yolo.runtime.network import ExportedNetwork
 
 
 def test_of_the_same_maps_and_of_others() -> None:
     card = card_of("v9-t", 3, (64, 64))
     exportable = ExportableModel(randomise(card.network.build(3)), (64, 64), "raw")
-    record = exportable.record("v9-t", card)
+    record = ExportRecord.of(exportable, "v9-t", card)
     pictures = np.random.default_rng(0).integers(0, 255, (20, 64, 64, 3), np.uint8)
     source = Source(exportable, record, Calibration("noise", [lambda p=p: p for p in pictures]))
     runs = 0

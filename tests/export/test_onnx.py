@@ -12,9 +12,9 @@ from tests.export.random_network import card_of, randomise
 from tests.models.test_checkpoint import TinyNetwork
 from yolo.errors import UserError
 from yolo.export.config import Source
-from yolo.export.model import ExportableModel
 from yolo.export.onnx import OnnxConfig, require, write
 from yolo.models.detection_model import DetectionModel, Maps
+from yolo.models.exportable import ExportableModel
 from yolo.models.registry import build_model
 from yolo.runtime.metadata import ExportRecord
 from yolo.runtime.network import ExportedNetwork
@@ -35,7 +35,7 @@ def exported(model: DetectionModel, config: OnnxConfig, path: Path) -> tuple[Exp
     batch = None if config.dynamic_batch else 1
     if config.half:
         exportable.half_precision()
-    record: ExportRecord = exportable.record("v9-t", card_of("v9-t", 3, SIZE), batch=batch)
+    record: ExportRecord = ExportRecord.of(exportable, "v9-t", card_of("v9-t", 3, SIZE), batch=batch)
     written = write(Source(exportable, record), config, path)
     return open_network(path), dict(written.operators)
 

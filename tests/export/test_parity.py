@@ -9,7 +9,6 @@ import torch
 
 from tests.export.random_network import card_of, randomise
 from yolo.boxes.nms import NMSOptions
-from yolo.export.model import ExportableModel
 from yolo.export.parity import (
     BARS,
     JITTER,
@@ -25,7 +24,9 @@ from yolo.export.parity import (
     spread,
 )
 from yolo.models.detection_model import DetectionModel
+from yolo.models.exportable import ExportableModel
 from yolo.models.registry import build_model
+from yolo.runtime.metadata import ExportRecord
 from yolo.runtime.network import ExportedNetwork
 
 SIZE = (64, 64)
@@ -42,7 +43,7 @@ def parity(
 ) -> Parity:
     """Of a "file" that is torch itself, with one of its outputs spoiled."""
     exportable = ExportableModel(network, SIZE, form)  # type: ignore[arg-type]
-    record = exportable.record("v9-t", card_of("v9-t", 3, SIZE), batch=batch)
+    record = ExportRecord.of(exportable, "v9-t", card_of("v9-t", 3, SIZE), batch=batch)
 
     def run(images: np.ndarray) -> list[np.ndarray]:
         outputs = [output.numpy() for output in exportable(torch.from_numpy(images))]
@@ -65,7 +66,7 @@ def test_a_faithful_file_passes(network: DetectionModel, form: str) -> None:
 
 def test_half_precision_has_bars_of_its_own(network: DetectionModel) -> None:
     exportable = ExportableModel(network, SIZE, "raw").half_precision()
-    record = exportable.record("v9-t", card_of("v9-t", 3, SIZE), quantization="fp16")
+    record = ExportRecord.of(exportable, "v9-t", card_of("v9-t", 3, SIZE), quantization="fp16")
 
     def run(images: np.ndarray) -> list[np.ndarray]:
         return [output.numpy() for output in exportable(torch.from_numpy(images).half())]

@@ -18,12 +18,13 @@ from tests.runtime.records import record
 from yolo import Detector, environments
 from yolo.errors import UserError
 from yolo.export import rknn
-from yolo.export.calibration import Calibration
 from yolo.export.config import Source
-from yolo.export.model import ExportableModel
 from yolo.export.parity import random_images
 from yolo.export.rknn import RknnConfig, require, text_in_file, write
 from yolo.model_file import open_model
+from yolo.models.exportable import ExportableModel
+from yolo.quantization.calibration import Calibration
+from yolo.runtime.metadata import ExportRecord
 from yolo.runtime.rknn import simulation_of
 
 needs_toolkit = [
@@ -129,7 +130,7 @@ class TestWithTheToolkit:
         noise = [(255 * image).byte().permute(1, 2, 0).numpy() for image in random_images(2, (64, 64))]
         source = Source(
             exportable,
-            exportable.record("v9-t", card, quantization="int8"),
+            ExportRecord.of(exportable, "v9-t", card, quantization="int8"),
             Calibration("noise", [lambda p=p: p for p in noise]),
         )
         monkeypatch.setattr(rknn, "INTEGER_COSINE", 1.0)  # which 8 bits cannot reach

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from yolo.commands.measuring import Dataset
     from yolo.export.accuracy import Accuracy
     from yolo.export.config import Written
-    from yolo.export.model import ExportableModel
     from yolo.export.parity import Parity
+    from yolo.models.exportable import ExportableModel
 
 SHORT = {"checkpoint": "c", "output": "o", "format": "f", "quantization": "q"}
 
@@ -120,15 +120,17 @@ def _export(job: Job) -> None:
     """Write, compare, measure, and only then give the files their names."""
     from yolo.commands.file_figures import wide_console
     from yolo.export.config import Source
-    from yolo.export.model import ExportableModel
     from yolo.export.report import ExportReport
+    from yolo.models.exportable import ExportableModel
+    from yolo.runtime.metadata import ExportRecord
 
     options, config, target = job.options, job.options.config, job.options.target
     exportable = ExportableModel(job.model, job.image_size, config.output_form).to(job.device)
     weights = exportable.network.cost[1]
     if options.half:
         exportable.half_precision()
-    record = exportable.record(
+    record = ExportRecord.of(
+        exportable,
         f"{job.card.network.name}{' with HardSwish' if options.hardswish else ''}",
         job.card,
         batch=None if options.dynamic_batch else 1,

@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from yolo.commands.export_calibration import calibration_of, folder_readers
+from yolo.commands.export_calibration import calibration_of
 from yolo.commands.measurement import Measurement, MeasureOptions, prepare
 from yolo.commands.picture_output import refuse_dataset_folder
 from yolo.data.dataset import DetectionDataset
 from yolo.data.loaders import Image
 from yolo.errors import UserError
-from yolo.export.calibration import Calibration
-from yolo.export.model import with_hardswish
-from yolo.export.parity import random_images, spread
+from yolo.export.parity import random_images
 from yolo.inference import to_network_input
 from yolo.models.checkpoint import ModelCard, allow_network, load_model
 from yolo.models.detection_model import DetectionModel
+from yolo.models.exportable import with_hardswish
+from yolo.quantization.calibration import Calibration, folder_images, spread
 from yolo.size import size_option
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _images(
 ) -> tuple[Tensor, str]:
     """float32 [N, 3, H, W] in 0..1 to compare on, and where they come from. UserError when one cannot be read."""
     if folder is not None:
-        readers = folder_readers(folder, IMAGES, size, card.letterbox, "--images")
+        readers = folder_images(folder, IMAGES, size, card.letterbox, "--images")
         return _stacked([reader() for reader in readers]), "images of --images"
     if measured is None:
         return random_images(RANDOM_IMAGES, size), "random images"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
 
-from yolo.data.image_files import IMAGE_SUFFIXES, image_stem, is_encrypted, plain_name, without_twins
+from yolo.data.image_files import IMAGE_SUFFIXES, image_stem, is_encrypted, plain_name, readable_suffixes, without_twins
 from yolo.errors import UserError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"})
@@ -71,14 +71,6 @@ def left_out(source: Path, sources: Iterable[Source]) -> Counter[str]:
     taken = {found.path for found in sources}
     files = (path for path in source.iterdir() if not path.name.startswith(".")) if source.is_dir() else ()
     return Counter(path.suffix.lower() or path.name for path in files if path not in taken and path.is_file())
-
-
-def readable_suffixes() -> frozenset[str]:
-    """Of the images that a folder is searched for: encrypted ones too when the key is there."""
-    from yolo.data.encrypted_loader import EncryptedImageLoader
-    from yolo.data.keys import find_key
-
-    return EncryptedImageLoader.suffixes if find_key() else IMAGE_SUFFIXES
 
 
 def _matching(root: Path, pattern: Path) -> list[Path]:

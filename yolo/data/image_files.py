@@ -52,3 +52,11 @@ def without_twins(paths: Iterable[Path]) -> list[Path]:
 def encrypted_hint(count: int) -> str:
     """End of a sentence about images that were not found, when encrypted ones were: the loader that reads them."""
     return f"; {count} encrypted (.enc): read them by data.image_loader={ENCRYPTED_LOADER}" if count else ""
+
+
+def readable_suffixes() -> frozenset[str]:
+    """Of the images that a folder is searched for: encrypted ones too when the key is there."""
+    from yolo.data.encrypted_loader import EncryptedImageLoader
+    from yolo.data.keys import find_key
+
+    return EncryptedImageLoader.suffixes if find_key() else IMAGE_SUFFIXES

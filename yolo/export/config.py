@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from yolo.errors import UserError
-from yolo.runtime.forms import Form, Quantization
+from yolo.forms import Form, Quantization
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from yolo.export.calibration import Calibration
-    from yolo.export.model import ExportableModel
+    from yolo.models.exportable import ExportableModel
+    from yolo.quantization.calibration import Calibration
     from yolo.runtime.metadata import ExportRecord
 
 

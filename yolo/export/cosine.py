@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from yolo.export.config import Source
-from yolo.export.parity import spread
+from yolo.quantization.calibration import spread
 from yolo.runtime.network import ExportedNetwork
 
 COMPARED = 16

@@ -15,19 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from yolo.errors import UserError
-from yolo.export.model import ExportableModel
-
-
-class RawOutputs(nn.Module):
-    """The network of an exportable model, whatever its form: box and class logits of each level in turn."""
-
-    def __init__(self, model: ExportableModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """float [B, 3, H, W] to 2 x levels maps [B, K, h, w]."""
-        return tuple(logits for pair in self.model.logits(images) for logits in pair)
+from yolo.models.exportable import ExportableModel
 
 
 class WithOutputs(nn.Module):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from yolo.errors import UserError
 from yolo.export.config import FormatConfig, Source, Written
-from yolo.runtime.forms import INPUT, Quantization
+from yolo.forms import INPUT, Quantization
 
 if TYPE_CHECKING:
     from onnx import ModelProto

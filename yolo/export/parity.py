@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from yolo.boxes.nms import NMSOptions, non_max_suppression
-from yolo.export.model import ExportableModel
 from yolo.models.detection_model import DetectionModel
+from yolo.models.exportable import ExportableModel
 from yolo.runtime.network import ExportedNetwork
 
 BATCHES = (1, 5)
@@ -278,8 +278,3 @@ def random_images(number: int, size: tuple[int, int], seed: int = 0) -> Tensor:
     patches = torch.rand(number, 3, max(height // 32, 1), max(width // 32, 1), generator=generator)
     noise = torch.rand(number, 3, height, width, generator=generator)
     return (0.8 * torch.nn.functional.interpolate(patches, size) + 0.2 * noise).clamp(0, 1)
-
-
-def spread(items: Sequence[Any], number: int) -> list[Any]:
-    """At most `number` of the items, evenly spaced, the first among them."""
-    return [items[i * len(items) // number] for i in range(number)] if len(items) > number else list(items)

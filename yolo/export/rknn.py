@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from yolo.errors import UserError
 from yolo.export import onnx
 from yolo.export.config import FormatConfig, Source, Written
-from yolo.runtime.forms import Form, Quantization
+from yolo.forms import Form, Quantization
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from yolo.errors import UserError
 from yolo.export.config import FormatConfig, Source, Written
-from yolo.runtime.forms import Form, Quantization
+from yolo.forms import Form, Quantization
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,13 +64,15 @@ def write(source: Source, config: TFLiteConfig, path: Path) -> Written:
 
     from yolo.export import litert, xnnpack
     from yolo.export.int8_checks import check_int8
+    from yolo.models.exportable import RawOutputs
     from yolo.quantization.post_training import exported_graph, quantize_after_training
+    from yolo.quantization.rewrites import rewrite_for_xnnpack
     from yolo.runtime.tflite_file import write_record
 
     model, notes = source.model, []
-    graph = exported_graph(litert.RawOutputs(model), torch.zeros(1, 3, *model.image_size))
+    graph = exported_graph(RawOutputs(model), torch.zeros(1, 3, *model.image_size))
     if config.xnnpack_optimize:
-        xnnpack.rewrite(graph, config.quantization == "int8")
+        rewrite_for_xnnpack(graph, config.quantization == "int8")
     quantized: nn.Module | None = None
     if config.quantization == "int8":
         assert source.calibration is not None

@@ -76,6 +76,10 @@ class LossResult:
     parts: dict[str, Tensor]
     """The main branch's weighted terms "box", "cls" and "dfl" for logs: detached, not multiplied by the batch size."""
 
+    def plus(self, name: str, term: Tensor, images: int) -> LossResult:
+        """With another weighted term, a mean over images, for a batch of so many."""
+        return LossResult(self.total + images * term, {**self.parts, name: term.detach()})
+
 
 def build_assigner(options: LossOptions) -> Assigner:
     """The assigner of `options`."""

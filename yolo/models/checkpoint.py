@@ -42,7 +42,8 @@ class NetworkSpec:
     @property
     def is_known(self) -> bool:
         """Whether building it imports no module that is not imported yet."""
-        return "." not in self.name or self.name.rpartition(".")[0] in sys.modules
+        module = self.name.rpartition(".")[0]
+        return module.partition(".")[0] in ("", "yolo") or module in sys.modules
 
     def constructor(self) -> Callable[..., DetectionModel]:
         """What builds the network from `num_classes`. UserError when the name means nothing."""

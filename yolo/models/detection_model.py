@@ -65,6 +65,13 @@ class DetectionModel(nn.Module):
         """One branch's raw maps to [B, 4 + num_classes, A] float32: xywh in pixels, then sigmoid scores."""
         return decode_maps(maps, self.strides, self.bins)
 
+    def averaged_state(self) -> dict[str, Tensor]:
+        """What an average over training steps is taken of: floating-point parameters and buffers; counters are not.
+
+        Looked up anew each time: moving a module to a device or a memory layout gives its parameters new storage.
+        """
+        return {name: tensor for name, tensor in self.state_dict().items() if tensor.is_floating_point()}
+
     @property
     def cost(self) -> tuple[int, int]:
         """Number of parameters, and bytes of parameters and buffers."""

@@ -60,6 +60,11 @@ class RangeFakeQuantize(FakeQuantize):
             self.register_buffer(name, torch.tensor([value]))
         self.register_buffer("zero_point", torch.zeros(1, dtype=torch.int32))
 
+    def reset(self) -> None:
+        """Forget the range."""
+        self.low.fill_(torch.inf)
+        self.high.fill_(-torch.inf)
+
     def forward(self, values: Tensor) -> Tensor:
         """The same shape."""
         if self.mode != "frozen":

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def exported_graph(network: nn.Module, images: Tensor) -> GraphModule:
-    """The network as a graph of ATen operators for inputs shaped like `images`."""
+def exported_graph(network: nn.Module, images: Tensor, any_batch: bool = False) -> GraphModule:
+    """The network as a graph of ATen operators for inputs shaped like `images`, in any number if so asked."""
+    shapes = ({0: torch.export.Dim("batch", min=1, max=65536)},) if any_batch else None
     with _quiet(), torch.no_grad():
-        exported: Any = torch.export.export(network.eval(), (images,), strict=False).module()
+        exported: Any = torch.export.export(network.eval(), (images,), dynamic_shapes=shapes, strict=False).module()
     return exported
 
 

@@ -14,8 +14,9 @@ from typing import Any, cast, get_args
 from yolo import __version__
 from yolo.boxes.letterbox import LetterboxMode
 from yolo.errors import UserError
+from yolo.forms import Form, Quantization
 from yolo.models.checkpoint import ModelCard, NetworkSpec
-from yolo.runtime.forms import Form, Quantization
+from yolo.models.exportable import ExportableModel
 
 RECORD_KEY = "yolo"
 """Name of the record among the metadata of a file."""
@@ -61,6 +62,45 @@ class ExportRecord:
     """As in a checkpoint's card: what `validate` and `predict` take when nothing else is given; no dataset."""
     program: str = f"yolo {__version__}"
     version: int = RECORD_VERSION
+
+    @classmethod
+    def of(
+        cls,
+        model: ExportableModel,
+        name: str,
+        card: ModelCard,
+        *,
+        batch: int | None = 1,
+        quantization: Quantization = "fp32",
+        calibration: str | None = None,
+    ) -> ExportRecord:
+        """What a file made of a model says about itself.
+
+        Args:
+            model: of the form of the file.
+            name: of the architecture.
+            card: of the checkpoint.
+            batch: images per run, None for any number.
+            quantization: of the file.
+            calibration: digest of the images that it was calibrated with.
+        """
+        return cls(
+            network=name,
+            parameters=sum(parameter.numel() for parameter in model.network.parameters()),
+            class_names=card.class_names,
+            category_ids=card.category_ids,
+            dataset_names=card.dataset_names,
+            image_size=model.image_size,
+            letterbox=card.letterbox,
+            strides=model.strides,
+            levels=model.levels,
+            bins=tuple(model.get_buffer("bins").tolist()),
+            form=model.form,
+            batch=batch,
+            quantization=quantization,
+            calibration=calibration,
+            config=evaluation_config(card),
+        )
 
     @property
     def outputs(self) -> dict[str, tuple[int, ...]]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from yolo.errors import UserError
-from yolo.runtime.forms import INPUT
+from yolo.forms import INPUT
 from yolo.runtime.metadata import RECORD_KEY, ExportRecord
 from yolo.runtime.network import ExportedNetwork, require_outputs
 

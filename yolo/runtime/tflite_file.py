@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo.errors import UserError
-from yolo.runtime.forms import INPUT
+from yolo.forms import INPUT
 from yolo.runtime.metadata import RECORD_KEY, ExportRecord
 
 SIGNATURE = "serving_default"

@@ -20,6 +20,7 @@ from yolo.errors import UserError
 from yolo.evaluation.evaluator import Evaluator, Metrics
 from yolo.inference import detect, lay_out, to_network_input
 from yolo.losses.detection import DetectionLoss, LossResult, ReduceSum
+from yolo.losses.distillation import Distillation
 from yolo.model_file import open_model, require_size
 from yolo.models.checkpoint import CARD_KEY, ModelCard, NetworkSpec
 from yolo.ranks import sum_over_ranks, world_size
@@ -73,6 +74,7 @@ class YOLOModule(LightningModule):
         self.losses = LossMeter()
         self.compiled = CompiledForward() if self.options.compile else None
         self.trace = StepTrace(sum_over_ranks)
+        self.distillation: Distillation | None = None
         self.card: ModelCard | None = None
         self.metrics: Metrics | None = None
         self._evaluator: Evaluator | None = None
@@ -174,7 +176,7 @@ class YOLOModule(LightningModule):
         """Loss of uint8 images `[B, 3, H, W]` against targets `[M, 6]`; the rest as in `DetectionLoss`."""
         inputs = to_network_input(images, self.options.channels_last)
         branches = self.compiled(self.model, inputs) if self.compiled else self.model(inputs)
-        return self.loss(
+        result = self.loss(
             branches,
             targets,
             self.model.strides,
@@ -182,6 +184,10 @@ class YOLOModule(LightningModule):
             reduce_sum=reduce_sum,
             num_processes=num_processes,
         )
+        if self.distillation is not None:
+            term = self.distillation(inputs, branches[0]) / num_processes
+            result = result.plus("distill", term, len(images))
+        return result
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Set the rates of this step; log the rate of the weights."""

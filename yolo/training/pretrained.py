@@ -11,6 +11,7 @@ from yolo.models.checkpoint import NetworkSpec
 from yolo.models.detection_model import DetectionModel
 from yolo.models.weights.download import fetch
 from yolo.models.weights.load import load_network
+from yolo.quantization import QUANTIZED_NETWORK
 
 REPORT_FILE = "weights.txt"
 
@@ -31,7 +32,14 @@ def start_network(
     if weight_path in (None, False):
         return spec, spec.build(num_classes)
     path = _fetch_once(spec.name, trainer) if weight_path is True else Path(str(weight_path))
-    spec, network, report = load_network(spec, num_classes, path)
+    if spec.name == QUANTIZED_NETWORK:
+        from yolo.quantization.network import QuantizedNetwork
+
+        inner = NetworkSpec(spec.args["network"], spec.args["class_width"], spec.args["args"])
+        _, base, report = load_network(inner, num_classes, path)
+        network: DetectionModel = QuantizedNetwork.started_from(base, spec.args)
+    else:
+        spec, network, report = load_network(spec, num_classes, path)
     folder = trainer.log_dir if trainer.loggers else None  # asks all processes
     if trainer.is_global_zero:
         print(report)

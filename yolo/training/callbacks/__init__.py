@@ -4,6 +4,7 @@ from yolo.training.callbacks.checkpoint import BestCheckpoint
 from yolo.training.callbacks.dashboard import EvalDashboardCallback
 from yolo.training.callbacks.ema import EMACallback
 from yolo.training.callbacks.progress_bar import YOLOProgressBar
+from yolo.training.callbacks.qat import QATCallback
 from yolo.training.callbacks.resume import ExactResume
 from yolo.training.callbacks.summary import TrainingSummaryCallback
 
@@ -12,6 +13,7 @@ __all__ = [
     "EMACallback",
     "EvalDashboardCallback",
     "ExactResume",
+    "QATCallback",
     "TrainingSummaryCallback",
     "YOLOProgressBar",
 ]

@@ -7,9 +7,10 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 
 from yolo.models.checkpoint import WEIGHTS_PREFIX
+from yolo.models.detection_model import DetectionModel
 
 TRAINING_WEIGHTS_KEY = "training_state_dict"
 
@@ -40,7 +41,7 @@ class EMACallback(Callback):
         """Start from the weights as they are, or move a restored average to their device."""
         if not self.enabled:
             return
-        weights = _floating(pl_module)
+        weights = _averaged(pl_module)
         if self._average:
             self._average = {name: self._average[name].to(tensor.device) for name, tensor in weights.items()}
         else:
@@ -58,7 +59,7 @@ class EMACallback(Callback):
         self._last_step = trainer.global_step
         self.updates += 1
         share = 1 - self.decay * (1 - math.exp(-self.updates / self.tau))
-        held, weights = list(self._average.values()), list(_floating(pl_module).values())
+        held, weights = list(self._average.values()), list(_averaged(pl_module).values())
         # Unlike lerp, this leaves the average of what does not change as it is, to the bit: lerp makes -0 a +0.
         torch._foreach_add_(held, torch._foreach_sub(held, weights), alpha=-share)
 
@@ -94,7 +95,7 @@ class EMACallback(Callback):
             return
         if self.enabled:
             averaged = checkpoint["state_dict"]
-            self._average = {name: averaged[WEIGHTS_PREFIX + name].clone() for name in _floating(pl_module)}
+            self._average = {name: averaged[WEIGHTS_PREFIX + name].clone() for name in _averaged(pl_module)}
         pl_module.load_state_dict(checkpoint[TRAINING_WEIGHTS_KEY])
 
     def state_dict(self) -> dict[str, Any]:
@@ -107,17 +108,12 @@ class EMACallback(Callback):
 
     @torch.no_grad()
     def _swap(self, pl_module: LightningModule) -> None:
-        for held, weight in zip(self._average.values(), _floating(pl_module).values(), strict=True):
+        for held, weight in zip(self._average.values(), _averaged(pl_module).values(), strict=True):
             weight_copy = weight.clone()
             weight.copy_(held)
             held.copy_(weight_copy)
         self._swapped = not self._swapped
 
 
-def _floating(pl_module: LightningModule) -> dict[str, Tensor]:
-    """The detector's floating-point parameters and buffers; counters are not averaged.
-
-    Looked up anew each time: moving a module to a device or a memory layout gives its parameters new storage.
-    """
-    state = cast(nn.Module, pl_module.model).state_dict()
-    return {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+def _averaged(pl_module: LightningModule) -> dict[str, Tensor]:
+    return cast(DetectionModel, pl_module.model).averaged_state()

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import torch
 
-from yolo.export.calibration import Calibration, choose_spread
+from yolo.quantization.calibration import Calibration, choose_spread
 
 
 def test_images_come_one_by_one_and_are_known_by_their_pixels() -> None:

@@ -6,11 +6,24 @@ import hashlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from yolo.boxes.letterbox import Letterbox, LetterboxMode
+from yolo.data.dataset import DetectionDataset
+from yolo.data.encrypted_loader import EncryptedImageLoader
+from yolo.data.image_files import encrypted_hint, is_encrypted, readable_suffixes, without_twins
+from yolo.data.loaders import Image, ImageLoader, load_image
+from yolo.errors import UserError
+
+if TYPE_CHECKING:
+    from yolo.data.datamodule import YOLODataModule
 
 FEW = 100
 """Fewer images than this are warned about."""
@@ -82,3 +95,51 @@ def choose_spread(classes: Sequence[NDArray[np.int64]], number: int, seed: int =
                 counts[found] += 1
     empty = [image for image in order.tolist() if not kinds[image]]
     return [*chosen, *empty][:number]
+
+
+def folder_images(
+    folder: Path, number: int, size: tuple[int, int], letterbox: LetterboxMode, flag: str
+) -> list[Callable[[], Image]]:
+    """Readers of at most `number` images of a folder, evenly spread, each letterboxed to uint8 [H, W, 3] RGB.
+
+    UserError, which names the flag, when there are none; a reader raises one when its image cannot be read.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{flag} is {folder}, which is no folder")
+    suffixes = readable_suffixes()
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    paths = without_twins(path for path in files if path.suffix.lower() in suffixes and not path.is_dir())
+    if not paths:
+        hint = encrypted_hint(sum(map(is_encrypted, files)))
+        raise UserError(
+            f"{flag} is {folder}: no images in this folder (looked for {', '.join(sorted(suffixes))}){hint}"
+        )
+    loader = EncryptedImageLoader()
+    return [partial(_read, loader, path, size, letterbox) for path in spread(paths, number)]
+
+
+def _read(loader: ImageLoader, path: Path, size: tuple[int, int], letterbox: LetterboxMode) -> Image:
+    image = load_image(loader, path)
+    return Letterbox(image.shape[:2], size, letterbox).apply(image)
+
+
+def training_images(
+    datamodule: YOLODataModule, number: int, size: tuple[int, int], letterbox: LetterboxMode
+) -> Calibration:
+    """At most `number` training images, spread over the classes, as training reads them."""
+    datamodule.setup("train")
+    assert datamodule.train is not None
+    records = datamodule.train.images
+    seen = DetectionDataset(records, datamodule.pixels("train"), size, letterbox)
+    chosen = choose_spread([record.objects[1] for record in records], number)
+    source = f"{len(chosen)} of {len(records)} training images"
+    return Calibration(source, [partial(_letterboxed, seen, position) for position in chosen])
+
+
+def _letterboxed(seen: DetectionDataset, position: int) -> Image:
+    return seen[position].image
+
+
+def spread(items: Sequence[Any], number: int) -> list[Any]:
+    """At most `number` of the items, evenly spaced, the first among them."""
+    return [items[i * len(items) // number] for i in range(number)] if len(items) > number else list(items)

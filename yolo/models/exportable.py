@@ -11,12 +11,10 @@ from torch import Tensor, nn
 from yolo.boxes.anchors import Anchors, make_anchors
 from yolo.boxes.decode import decode_logits
 from yolo.errors import UserError
-from yolo.models.checkpoint import ModelCard
+from yolo.forms import Form
 from yolo.models.detection_model import DetectionModel
 from yolo.models.gelan import GELAN
 from yolo.models.head import DetectHead
-from yolo.runtime.forms import Form, Quantization
-from yolo.runtime.metadata import ExportRecord, evaluation_config
 
 
 class ExportableModel(nn.Module):
@@ -28,7 +26,7 @@ class ExportableModel(nn.Module):
     Args:
         model: trained network; a copy of it is deployed.
         image_size: (height, width), whole cells of the coarsest level.
-        form: what comes out; see `yolo.runtime.forms.Form`.
+        form: what comes out; see `yolo.forms.Form`.
 
     Attributes:
         levels: (height, width) in cells of each level.
@@ -81,41 +79,17 @@ class ExportableModel(nn.Module):
         self.network.half()
         return self
 
-    def record(
-        self,
-        name: str,
-        card: ModelCard,
-        *,
-        batch: int | None = 1,
-        quantization: Quantization = "fp32",
-        calibration: str | None = None,
-    ) -> ExportRecord:
-        """What a file of it says about itself.
 
-        Args:
-            name: of the architecture.
-            card: of the checkpoint.
-            batch: images per run, None for any number.
-            quantization: of the file.
-            calibration: digest of the images that it was calibrated with.
-        """
-        return ExportRecord(
-            network=name,
-            parameters=sum(parameter.numel() for parameter in self.network.parameters()),
-            class_names=card.class_names,
-            category_ids=card.category_ids,
-            dataset_names=card.dataset_names,
-            image_size=self.image_size,
-            letterbox=card.letterbox,
-            strides=self.strides,
-            levels=self.levels,
-            bins=tuple(self.get_buffer("bins").tolist()),
-            form=self.form,
-            batch=batch,
-            quantization=quantization,
-            calibration=calibration,
-            config=evaluation_config(card),
-        )
+class RawOutputs(nn.Module):
+    """The network of an exportable model, whatever its form: box and class logits of each level in turn."""
+
+    def __init__(self, model: ExportableModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """float [B, 3, H, W] to 2 x levels maps [B, K, h, w]."""
+        return tuple(logits for pair in self.model.logits(images) for logits in pair)
 
 
 class HeadApart(nn.Module):

@@ -9,10 +9,11 @@ from torch import nn
 from tests.export.random_network import card_of, randomise
 from tests.models.test_checkpoint import TinyNetwork
 from yolo.boxes.decode import decode_maps
-from yolo.export.model import ExportableModel, HeadApart, SiLU, replace_silu
 from yolo.export.parity import random_images
 from yolo.models.detection_model import DetectionModel
+from yolo.models.exportable import ExportableModel, HeadApart, SiLU, replace_silu
 from yolo.models.registry import build_model
+from yolo.runtime.metadata import ExportRecord
 
 SIZE = (64, 96)
 
@@ -47,7 +48,7 @@ def test_every_form_says_what_the_network_says(name: str) -> None:
 @pytest.mark.parametrize("form", ["full", "split", "raw"])
 def test_record_has_the_shapes_of_the_outputs(network: DetectionModel, form: Any) -> None:
     exportable = ExportableModel(network, SIZE, form)
-    record = exportable.record("v9-t", card_of("v9-t", 3, (64, 64)), batch=None)
+    record = ExportRecord.of(exportable, "v9-t", card_of("v9-t", 3, (64, 64)), batch=None)
     shapes = [tuple(output.shape[1:]) for output in exportable(torch.rand(1, 3, *SIZE))]
     assert list(record.outputs.values()) == shapes
     assert (record.image_size, record.levels, record.strides) == (SIZE, ((8, 12), (4, 6), (2, 3)), (8, 16, 32))
