@@ -21,7 +21,6 @@ from yolo.export.parity import (
     count_missed,
     jittered,
     random_images,
-    spread,
 )
 from yolo.models.detection_model import DetectionModel
 from yolo.models.exportable import ExportableModel

@@ -123,7 +123,6 @@ def _export(job: Job) -> None:
     from yolo.export.config import Source
     from yolo.export.report import ExportReport
     from yolo.models.exportable import ExportableModel
-    from yolo.quantization import QUANTIZED_NETWORK
     from yolo.runtime.metadata import ExportRecord
 
     options, config, target = job.options, job.options.config, job.options.target
@@ -133,7 +132,7 @@ def _export(job: Job) -> None:
         exportable.half_precision()
     record = ExportRecord.of(
         exportable,
-        job.card.network.args["network"] if job.card.network.name == QUANTIZED_NETWORK else job.card.network.name,
+        job.architecture,
         job.card,
         batch=None if options.dynamic_batch else 1,
         quantization=config.numbers,

@@ -22,6 +22,7 @@ from yolo.inference import to_network_input
 from yolo.model_file import RUNTIMES
 from yolo.models.checkpoint import CARD_KEY, ModelCard, allow_network, load_model, read_checkpoint
 from yolo.models.detection_model import DetectionModel
+from yolo.models.exportable import with_hardswish
 from yolo.quantization import QUANTIZED_NETWORK
 from yolo.quantization.calibration import Calibration, folder_images, spread
 from yolo.runtime.saved_model import GRAPH, RECORD
@@ -55,6 +56,13 @@ class Job:
     measured: Measurement | None = None
     """The checkpoint on the dataset."""
 
+    @property
+    def architecture(self) -> str:
+        """Of the network, for people."""
+        network = self.card.network
+        name = str(network.args["network"]) if network.name == QUANTIZED_NETWORK else network.name
+        return f"{name} with HardSwish" if self.options.hardswish else name
+
 
 def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
     """Everything that the command line asks for. UserError says what is wrong with it."""
@@ -63,6 +71,11 @@ def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
     _require_name(options.target, options.kind.suffix)
     if options.max_drop is not None and dataset is None:
         raise UserError("--max-drop takes a dataset to measure on: --config, or --data.root and --data.format")
+    if options.hardswish and dataset is None:
+        raise UserError(
+            "--hardswish changes what the network computes, so it takes a dataset to measure it on: --config, or "
+            "--data.root and --data.format"
+        )
     size = size_option(options.size) if options.size is not None else None
     options.kind.module.require(options.config)
     device = _device(options)
@@ -71,6 +84,8 @@ def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
         refuse_dataset_folder(options.target, dataset.options)
     allow_network(options.network)
     model, card = load_model(options.checkpoint)
+    if options.hardswish:
+        model = with_hardswish(model)
     size = size or card.image_size
     measured = None if dataset is None else _measurement(options, dataset)
     images, source = _images(options.images, size, card, measured)

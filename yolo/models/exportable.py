@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from yolo.boxes.anchors import Anchors, make_anchors
 from yolo.boxes.decode import decode_logits
+from yolo.errors import UserError
 from yolo.forms import Form
 from yolo.models.detection_model import DetectionModel
 from yolo.models.gelan import GELAN
@@ -122,13 +124,24 @@ class SiLU(nn.Module):
         return x * torch.sigmoid(x)
 
 
-def replace_silu(module: nn.Module) -> None:
-    """Put `SiLU` in the place of every torch.nn.SiLU below the module."""
+def replace_silu(module: nn.Module, make: Callable[[], nn.Module] = SiLU) -> int:
+    """Put what `make` gives in the place of every torch.nn.SiLU below the module; how many there were."""
+    count = 0
     for name, child in module.named_children():
         if isinstance(child, nn.SiLU):
-            setattr(module, name, SiLU())
+            setattr(module, name, make())
+            count += 1
         else:
-            replace_silu(child)
+            count += replace_silu(child, make)
+    return count
+
+
+def with_hardswish(model: DetectionModel) -> DetectionModel:
+    """A copy with HardSwish in the place of SiLU: another function, near the first. UserError when it has no SiLU."""
+    changed = copy.deepcopy(model)
+    if not replace_silu(changed, nn.Hardswish):
+        raise UserError("--hardswish: the network has no torch.nn.SiLU, which it would replace")
+    return changed
 
 
 def rows(logits: Tensor, size: tuple[int, int]) -> Tensor:

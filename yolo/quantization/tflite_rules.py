@@ -28,7 +28,7 @@ from yolo.quantization.fake_quantize import FixedFakeQuantize, PerChannelFakeQua
 aten = torch.ops.aten
 
 CONVOLUTIONS = {aten.conv2d.default}
-COMPUTING = CONVOLUTIONS | {aten.add.Tensor, aten.mul.Tensor, aten.sub.Tensor}
+COMPUTING = CONVOLUTIONS | {aten.add.Tensor, aten.mul.Tensor, aten.sub.Tensor, aten.hardswish.default}
 """Operators whose output has a range of its own."""
 SIGMOID = aten.sigmoid.default
 FUSED = {aten.relu.default, aten.relu_.default, aten.hardtanh.default, aten.clamp.default}
@@ -76,7 +76,7 @@ class TFLiteQuantizer(Quantizer):
         nodes = [node for node in model.graph.nodes if _makes_a_tensor(node) and self._is_quantised(node)]
         roots = self._groups(model, nodes)
         for node in nodes:
-            self._annotate(node, roots[node])
+            self._annotate(node, roots)
         return model
 
     def validate(self, model: GraphModule) -> None:
@@ -92,8 +92,13 @@ class TFLiteQuantizer(Quantizer):
             self.left_in_float.append(str(node.target))
         return not matching and _is_known(node)
 
-    def _annotate(self, node: Node, root: Node) -> None:
-        inputs: dict[Node, QuantizationSpecBase | None] = {}
+    def _annotate(self, node: Node, roots: dict[Node, Node]) -> None:
+        root = roots[node]
+        inputs: dict[Node, QuantizationSpecBase | None] = {
+            source: SharedQuantizationSpec(root) if _moves(node) else _own_range()
+            for source in node.all_input_nodes
+            if _makes_a_tensor(source) and source not in roots  # float
+        }
         if node.target in CONVOLUTIONS:
             weight = node.args[1]
             assert isinstance(weight, Node)
@@ -106,12 +111,11 @@ class TFLiteQuantizer(Quantizer):
     def _output(self, node: Node, root: Node) -> QuantizationSpecBase | None:
         if node is not root:
             return SharedQuantizationSpec(root)
-        find: Any = RangeFakeQuantize
         if node.op == "placeholder":  # pixels of 0..255 divided by 255, each a level of its own
-            find = FixedFakeQuantize.with_args(step=1 / 255, zero=LEVELS[0])
-        elif node.target == SIGMOID:
-            find = FixedFakeQuantize.with_args(step=1 / 256, zero=LEVELS[0])
-        return QuantizationSpec(torch.int8, find, *LEVELS, torch.per_tensor_affine)
+            return _activation(FixedFakeQuantize.with_args(step=1 / 255, zero=LEVELS[0]))
+        if node.target == SIGMOID:
+            return _activation(FixedFakeQuantize.with_args(step=1 / 256, zero=LEVELS[0]))
+        return _own_range()
 
     def _groups(self, model: GraphModule, nodes: list[Node]) -> dict[Node, Node]:
         """Of every tensor the first of those it shares its range with."""
@@ -132,6 +136,14 @@ class TFLiteQuantizer(Quantizer):
             first, second = sorted((find(one), find(other)), key=order.__getitem__)
             parents[second] = first
         return {node: find(node) for node in nodes}
+
+
+def _activation(find: Any) -> QuantizationSpec:
+    return QuantizationSpec(torch.int8, find, *LEVELS, torch.per_tensor_affine)
+
+
+def _own_range() -> QuantizationSpec:
+    return _activation(RangeFakeQuantize)
 
 
 NETWORK = "model.network."

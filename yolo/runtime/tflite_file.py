@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,19 @@ from yolo.forms import INPUT
 from yolo.runtime.metadata import RECORD_KEY, ExportRecord
 
 SIGNATURE = "serving_default"
+SEAL = b"yolo sha256 "
+"""Behind the network, and behind it the digest of all before: a single changed byte can make LiteRT ask for all memory
+that there is."""
 
 
 def read_record(path: Path) -> ExportRecord:
-    """What the file says about itself. UserError when it is none of `yolo export`."""
+    """What the file says about itself. UserError when it is none of `yolo export`, or was changed since."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     model = read_model(path)
     for entry in model.metadata or []:
         if entry.name == RECORD_KEY.encode():
+            _require_sealed(path)
             content = bytes(model.buffers[entry.buffer].data)
             return ExportRecord.from_json(content.decode(errors="replace"), str(path))
     raise UserError(f"{path}: has no record of `yolo export` in it, which says what its inputs and outputs mean")
@@ -54,7 +59,20 @@ def write_record(path: Path, record: ExportRecord, outputs: Sequence[int] | None
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), metadata]
     model.description = record.program
-    flatbuffer_utils.write_model(model, str(path))
+    content = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    path.write_bytes(sealed(content))
+
+
+def sealed(content: bytes) -> bytes:
+    """A file with its digest at the end."""
+    return content + SEAL + hashlib.sha256(content).digest()
+
+
+def _require_sealed(path: Path) -> None:
+    content = path.read_bytes()
+    size = len(SEAL) + hashlib.sha256().digest_size
+    if content != sealed(content[:-size]):
+        raise UserError(f"{path}: is not as `yolo export` wrote it: something was changed or is missing")
 
 
 def read_model(path: Path) -> Any:
