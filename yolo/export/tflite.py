@@ -34,8 +34,8 @@ class TFLiteConfig(FormatConfig):
     xnnpack_optimize: bool = True
     """Write what XNNPACK, which runs the file on CPUs, lacks in operators that it has; the function stays."""
     hardswish: bool = False
-    """Put HardSwish in the place of every SiLU. That is another network, for which the weights were not trained: it takes
-    a dataset, on which it is measured."""
+    """Put HardSwish in the place of every SiLU. That is another network, for which the weights were not trained: it
+    takes a dataset, on which it is measured."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
