@@ -24,6 +24,10 @@ from yolo.quantization.calibration import Calibration, folder_images
 KEY = "0123456789abcdef" * 4
 
 
+def asked(checkpoint: Path) -> list[str]:
+    return [f"--checkpoint={checkpoint}", "--format=tflite", "--quantization=int8"]
+
+
 def write_images(folder: Path, number: int, size: tuple[int, int] = (40, 60)) -> None:
     folder.mkdir()
     for index in range(number):
@@ -96,9 +100,7 @@ def test_a_folder_goes_before_the_dataset(tmp_path: Path) -> None:
     data = write_own_dataset(tmp_path / "data", checkpoint)
     write_images(tmp_path / "some", 3)
     folder = f"--calibration-images={tmp_path / 'some'}"
-    job = prepare_export(
-        *parse([f"--checkpoint={checkpoint}", "--format=tflite", "--quantization=int8", folder, *data])
-    )
+    job = prepare_export(*parse([*asked(checkpoint), folder, *data]))
     assert job.calibration is not None
     assert (len(job.calibration), job.calibration.source) == (3, "images of --calibration-images")
 

@@ -75,12 +75,12 @@ def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
             "--data.root and --data.format"
         )
     size = size_option(options.size) if options.size is not None else None
-    options = _for_network(options)
     options.kind.module.require(options.config)
     device = _device(options)
     _require_writable(options.target, folder=not options.kind.suffix)
     if dataset is not None:
         refuse_dataset_folder(options.target, dataset.options)
+    options = _for_network(options)
     allow_network(options.network)
     model, card = load_model(options.checkpoint)
     if options.hardswish:
