@@ -63,7 +63,9 @@ class QuantizedNetwork(DetectionModel):
         graph = exported_graph(RawOutputs(exportable), torch.zeros(2, 3, height, width), any_batch=True)
         rewrite_for_xnnpack(graph, int8=True)
         self.graph, self.left_in_float = with_fake_quantizers(graph, shared_ranges(len(self.levels)), keep_float)
-        self.graph.requires_grad_(True)
+        used = {str(node.target) for node in self.graph.graph.nodes if node.op == "get_attr" and node.users}
+        for name, parameter in self.graph.named_parameters():
+            parameter.requires_grad_(name in used)  # the bins, which are decoded with, are no part of the graph
         self.register_buffer("_bins", base.bins.detach().clone().float())
         # A buffer, so that a training step that is kept and run again has it.
         self.register_buffer("_held", torch.zeros(1, dtype=torch.uint8), persistent=False)

@@ -75,6 +75,7 @@ def _concatenations(graph: GraphModule, node: Node) -> Node:
     def call(target: object, *arguments: object) -> Node:
         nonlocal value
         new = graph.graph.call_function(target, arguments)  # type: ignore[arg-type]
+        new.meta = dict(node.meta)  # the part of the network that it is in
         given = [[value, value]] if target is aten.cat.default else [value]
         value = new.meta["val"] = target(*given, *arguments[1:])  # type: ignore[operator]
         return new

@@ -94,10 +94,11 @@ class TFLiteQuantizer(Quantizer):
 
     def _annotate(self, node: Node, roots: dict[Node, Node]) -> None:
         root = roots[node]
+        from_float = _moves(node) and node is root  # moved in float, and quantised behind that
         inputs: dict[Node, QuantizationSpecBase | None] = {
             source: SharedQuantizationSpec(root) if _moves(node) else _own_range()
             for source in node.all_input_nodes
-            if _makes_a_tensor(source) and source not in roots  # float
+            if _makes_a_tensor(source) and source not in roots and not from_float
         }
         if node.target in CONVOLUTIONS:
             weight = node.args[1]
