@@ -16,7 +16,9 @@ import torch
 import yaml
 
 from tests.commands.test_resume import ROOT, assert_same_end
+from tests.commands.test_validate import printed
 from tests.conftest import Done, assert_user_error, run_yolo
+from tests.export.own_dataset import own_checkpoint, write_own_dataset
 from tests.export.random_network import random_checkpoint
 from tests.quantization.test_network import SMALL
 from yolo import Detector
@@ -113,6 +115,7 @@ def test_whose_options_are_whose() -> None:
     assert "qat-finetune" in COMMANDS
 
 
+@pytest.mark.slow
 def test_a_run_leaves_a_checkpoint_that_stands_alone(straight: Path, trained: Path, tmp_path: Path) -> None:
     rows = list(csv.DictReader((straight / "metrics.csv").open()))
     assert [float(row["train/distill"]) > 0 for row in rows if row["train/distill"]] == [True] * 4
@@ -124,9 +127,8 @@ def test_a_run_leaves_a_checkpoint_that_stands_alone(straight: Path, trained: Pa
     assert card.class_names == CLASSES
     done = run_yolo("validate", "-c", moved, *DATA[:4], "-o", tmp_path / "measured")
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "measured/metrics.json").read_text())
     logged = max(float(row["val/mAP"]) for row in rows if row["val/mAP"])
-    assert f"{logged:.6f}" in json.dumps(found) or logged == pytest.approx(_map(found), abs=1e-9)
+    assert printed(done.stdout)["AP50-95"] == pytest.approx(logged, abs=1e-6)
     picture = tmp_path / "pictures/a.png"
     picture.parent.mkdir()
     from PIL import Image
@@ -139,13 +141,7 @@ def test_a_run_leaves_a_checkpoint_that_stands_alone(straight: Path, trained: Pa
     assert not torch.equal(torch.as_tensor(quantised.scores[:5]), torch.as_tensor(in_float.scores[:5]))
 
 
-def _map(metrics: dict[str, Any]) -> float:
-    values = [
-        value for key, value in metrics.get("metrics", metrics).items() if key.lower() in ("map", "ap50-95", "ap")
-    ]
-    return float(values[0])
-
-
+@pytest.mark.slow
 def test_killed_in_mid_epoch_and_resumed(straight: Path, trained: Path, tmp_path: Path) -> None:
     """Bit for bit the straight run: weights, average, ranges, optimiser, order of the images, logged numbers."""
     aim = {"name": "SIGKILL", "epoch": 3, "batch": 3}
@@ -199,6 +195,7 @@ def test_what_is_refused(options: list[str], sentence: str, trained: Path, tmp_p
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+@pytest.mark.slow
 def test_checkpoints_that_are_refused(straight: Path, trained: Path, tmp_path: Path) -> None:
     quantised = straight / "checkpoints/best.ckpt"
     assert_user_error(finetune(tmp_path, quantised), "best.ckpt, whose network is quantised already", "--ckpt_path")
@@ -225,6 +222,7 @@ def test_a_network_of_ones_own_must_be_named(trained: Path, tmp_path: Path, monk
     assert_user_error(done, "strange.Network", "--network")
 
 
+@pytest.mark.slow
 def test_a_teacher_that_is_gone_when_the_run_goes_on(straight: Path, trained: Path, tmp_path: Path) -> None:
     config = yaml.safe_load((straight / "config.yaml").read_text())
     config["trainer"]["callbacks"][0]["init_args"]["teacher"] = "moved.ckpt"
@@ -234,6 +232,7 @@ def test_a_teacher_that_is_gone_when_the_run_goes_on(straight: Path, trained: Pa
     assert_user_error(done, "moved.ckpt: no such checkpoint file")
 
 
+@pytest.mark.slow
 def test_without_its_packages(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "import sys; sys.modules['torchao'] = None\n"
@@ -250,3 +249,38 @@ def test_without_its_packages(trained: Path, tmp_path: Path, monkeypatch: pytest
     assert not (tmp_path / "runs").exists()
     with pytest.raises(UserError, match="--freeze-bn-after is -1"):
         QATOptions(trained, freeze_bn_after=-1)
+
+
+@pytest.mark.slow
+def test_what_it_learns_arrives_in_the_file(tmp_path: Path) -> None:
+    """On images that the network in float is perfect on: the simulated network, its INT8 file, and INT8 by calibration
+    alone, measured by one evaluator. Nothing is calibrated when the file is written."""
+    folder = tmp_path / "float"
+    folder.mkdir()
+    checkpoint = own_checkpoint(folder, SMALL)
+    data = write_own_dataset(tmp_path / "data", checkpoint, images=24)
+    done = run_yolo(
+        "qat-finetune", "-c", checkpoint, "--network", SMALL, "--epochs=5", "--freeze-bn-after=2", "--distill=1",
+        "--lr=1e-4",
+        "--batch-size=8", "--export-tflite", "--trainer.accelerator=cpu", "--data.mosaic_prob=0", "--val-every=5",
+        "--model.save_metrics_plots=false", "--data.flip_lr=0", "--data.hsv_h=0", "--data.hsv_s=0", "--data.hsv_v=0",
+        "--data.scale=0", "--data.translate=0", *data, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs/qat/version_0"
+    report = json.loads((run / "model_int8.tflite.json").read_text())
+    simulated = measured(run / "checkpoints/best.ckpt", data, tmp_path)
+    learnt = measured(run / "model_int8.tflite", data, tmp_path)
+    done = run_yolo("export", "-c", checkpoint, "-f", "tflite", "-q", "int8", "-o", tmp_path / "ptq.tflite", *data)
+    assert done.returncode == 0, done.stderr
+    calibrated, in_float = (measured(path, data, tmp_path) for path in (tmp_path / "ptq.tflite", checkpoint))
+    print(f"mAP: float {in_float:.4f}, PTQ {calibrated:.4f}, simulated {simulated:.4f}, its file {learnt:.4f}")
+    assert abs(learnt - simulated) <= 0.01
+    assert learnt >= calibrated - 0.02
+    assert "calibration" not in json.dumps(report) or report.get("calibration") is None
+
+
+def measured(path: Path, data: list[str], folder: Path) -> float:
+    done = run_yolo("validate", "-c", path, *data, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return printed(done.stdout)["AP50-95"]
