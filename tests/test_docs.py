@@ -18,6 +18,7 @@ import pytest
 from tests.conftest import Run, launch_yolo, run_yolo
 from tests.export.own_dataset import own_checkpoint, write_own_dataset
 from tests.models.weights.official import official, save_official
+from tests.runtime.tensorflow_environment import MISSING
 from tests.tiny_dataset import write_dataset
 from yolo import cli
 from yolo.commands.predict_video import video_copy
@@ -122,6 +123,8 @@ def test_command(document: str, line: str, workplace: Path, monkeypatch: pytest.
     arguments = shlex.split(line, comments=True)[1:]
     if "rknn" in line and "YOLO_RKNN_PYTHON" not in os.environ:
         pytest.skip("rknn-toolkit2 needs an environment of its own, which YOLO_RKNN_PYTHON would name")
+    if "saved_model" in line and MISSING:
+        pytest.skip(MISSING)
     if arguments[0] == "fit":
         size = ["--model.model_config=v9-t"] if "--model.network_args" not in line else []
         epochs = ["--trainer.max_epochs=2"] if "--ckpt_path" in line else []

@@ -6,6 +6,7 @@ import pytest
 
 from tests.export.random_network import random_checkpoint
 from tests.runtime.records import record
+from tests.runtime.tensorflow_environment import write_folder
 from tests.runtime.test_onnx import write_model
 from yolo.errors import UserError
 from yolo.model_file import device_for, is_exported, open_model, read_card, require_size
@@ -30,6 +31,13 @@ def test_what_is_not_there(tmp_path: Path) -> None:
                 read(tmp_path / name)
 
 
+def test_folders_are_saved_models(tmp_path: Path) -> None:
+    for name in ("model", "model.onnx"):  # whatever they are called
+        assert read_card(write_folder(tmp_path / name, record().to_json())) == record().card
+    with pytest.raises(UserError, match=r"a folder without saved_model\.pb"):
+        open_model(tmp_path)
+
+
 def test_exported_files_have_one_size(tmp_path: Path) -> None:
     require_size(open_model(random_checkpoint(tmp_path / "a.ckpt", "v9-t"))[0], (640, 640))
     exported = open_model(write_model(tmp_path / "a.onnx", record().to_json()))[0]
@@ -45,3 +53,4 @@ def test_exported_files_run_on_the_cpu() -> None:
         with pytest.raises(UserError, match=rf"device {device} was asked for, but a\.onnx runs on the CPU"):
             device_for("a.onnx", device)
     assert not is_exported("best.ckpt")
+    assert not is_exported("best")

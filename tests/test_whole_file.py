@@ -53,6 +53,47 @@ def test_after_an_error_none_of_them(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def folder_of(path: Path, content: str) -> Path:
+    path.mkdir()
+    (path / "a.txt").write_text(content)
+    return path
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_folder_appears_when_it_is_complete(before: bool, tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    if before:
+        (folder_of(target, "old") / "b.txt").write_text("of the old one alone")
+    with whole_files(tmp_path) as partial:
+        folder_of(partial / "model", "new")
+        assert not before or (target / "a.txt").read_text() == "old"
+    assert {path.name: path.read_text() for path in target.iterdir()} == {"a.txt": "new"}
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_old_folder_stays_when_the_new_one_does_not_get_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = folder_of(tmp_path / "model", "old")
+    rename = Path.rename
+
+    def refuse(path: Path, to: Path) -> Path:
+        if path.name == "model" and path != target:
+            raise PermissionError(13, "Permission denied", str(path))
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+
+    def write() -> None:
+        with whole_files(tmp_path) as partial:
+            folder_of(partial / "model", "new")
+
+    with pytest.raises(PermissionError):
+        write()
+    assert (target / "a.txt").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_a_folder_is_synced_if_it_can_be(tmp_path: Path) -> None:
     sync_folder(tmp_path)
     sync_folder(tmp_path / "not there")

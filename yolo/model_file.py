@@ -1,4 +1,4 @@
-"""A trained detector in a file: a checkpoint, or what `yolo export` made of one."""
+"""A trained detector in a file or folder: a checkpoint, or what `yolo export` made of one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ RUNTIMES = {
     ".onnx": "yolo.runtime.onnx",
     ".tflite": "yolo.runtime.tflite",
     ".rknn": "yolo.runtime.rknn",
+    "": "yolo.runtime.saved_model",
 }
-"""Modules with `read_record` and `open_network`, by the ending of their files."""
+"""Modules with `read_record` and `open_network`, by the ending of their files; empty for folders."""
 
 
 def open_model(path: str | Path) -> tuple[DetectionModel, ModelCard]:
@@ -67,4 +68,7 @@ def _runtime(path: str | Path) -> Any:
 
 def _runtime_name(path: str | Path) -> str | None:
     """Module of the file's kind, None for a checkpoint."""
-    return RUNTIMES.get(Path(path).suffix.lower())
+    if Path(path).is_dir():
+        return RUNTIMES[""]
+    suffix = Path(path).suffix.lower()
+    return RUNTIMES.get(suffix) if suffix else None

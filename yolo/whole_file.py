@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are complete (contract 9)."""
+"""Files and folders that appear under their name only when they are complete (contract 9)."""
 
 from __future__ import annotations
 
@@ -25,17 +25,31 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_files(folder: Path) -> Iterator[Path]:
-    """Gives a temporary folder inside `folder` to write files to under their names, so that they are whole together.
+    """Gives a temporary folder inside `folder` to write to under the final names, so that all is whole together.
 
-    Afterwards they are in `folder`, in place of those that were called so; after an error they are gone.
+    Afterwards files and folders are in `folder`, in place of those that were called so; after an error they are gone.
     """
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".partial") as temporary:
             yield Path(temporary)
             for path in sorted(Path(temporary).iterdir()):
-                path.replace(folder / path.name)
+                _put(path, folder / path.name)
     except OSError as error:
         error.filename = error.filename or str(folder)
+        raise
+
+
+def _put(path: Path, target: Path) -> None:
+    """Give a file or a folder its name, also where a folder has it, which goes to where the new one was."""
+    if not path.is_dir() or not target.is_dir():
+        path.replace(target)
+        return
+    old = path.with_name(f"{path.name}.old")
+    target.rename(old)
+    try:
+        path.rename(target)
+    except OSError:
+        old.rename(target)
         raise
 
 

@@ -139,5 +139,3 @@ def test_images_and_choices() -> None:
     assert images.std() > 0.1
     assert 0.9 * JITTER < (jittered(images) / images - 1).abs().max() < 1.2 * JITTER
     assert random_images(1, (16, 16)).shape == (1, 3, 16, 16)
-    assert spread(range(10), 3) == [0, 3, 6]
-    assert spread(range(3), 5) == [0, 1, 2]

@@ -37,3 +37,21 @@ def test_says_everything_to_people_and_programs(tmp_path: Path) -> None:
     assert "5.0e-03" in text
     assert "29 of 30" in text
     assert text.endswith("said")
+
+
+def test_size_and_digest_of_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    (folder / "variables").mkdir(parents=True)
+    (folder / "graph.pb").write_bytes(b"graph")
+    (folder / "variables" / "data").write_bytes(b"weights")
+    stage = Stage("file, batch 1", 0.0, 0.0, 0.0, 0.0, 3, 0)
+    parity = Parity(4, "images", 0.25, BARS["fp32"], stage, (stage,), score_levels=9)
+
+    def report() -> ExportReport:
+        return ExportReport.of("model", folder, record(), 100, Written({}), parity)
+
+    first = report()
+    assert first.size == 12
+    assert report().sha256 == first.sha256
+    (folder / "graph.pb").rename(folder / "other.pb")
+    assert report().sha256 != first.sha256

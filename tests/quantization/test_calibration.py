@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import torch
 
-from yolo.quantization.calibration import Calibration, choose_spread
+from yolo.quantization.calibration import Calibration, choose_spread, spread
 
 
 def test_images_come_one_by_one_and_are_known_by_their_pixels() -> None:
@@ -69,3 +69,8 @@ def test_more_than_there_are() -> None:
     assert set(chosen[2:]) == {1, 3}  # those without objects last
     assert choose([], 5) == []
     assert choose([[], []], 1) in ([0], [1])
+
+
+def test_evenly_spread() -> None:
+    assert spread(range(10), 3) == [0, 3, 6]
+    assert spread(range(3), 5) == [0, 1, 2]

@@ -33,10 +33,10 @@ SHORT = {"checkpoint": "c", "output": "o", "format": "f", "quantization": "q"}
 class _Common:
     checkpoint: Path
     """Checkpoint written by `yolo fit`."""
-    format: Literal["onnx", "tflite", "rknn"] = "onnx"
+    format: Literal["onnx", "tflite", "saved_model", "rknn"] = "onnx"
     """Kind of file."""
     output: Path | None = None
-    """File to write; beside the checkpoint, with the ending of the format, when left out."""
+    """File or folder to write; beside the checkpoint, with the ending of the format, when left out."""
     size: tuple[int, ...] | None = None
     """Side of the square network input in pixels, or height and width; the size of the training when left out."""
     device: str = "auto"
@@ -90,8 +90,9 @@ class ExportOptions(TFLiteConfig, OnnxConfig, RknnConfig, _Common):
 
     @property
     def target(self) -> Path:
-        """The file to write."""
-        return self.output or self.checkpoint.with_suffix(self.kind.suffix)
+        """The file or folder to write."""
+        name = f"{self.checkpoint.stem}{self.kind.suffix or f'_{self.format}'}"
+        return self.output or self.checkpoint.with_name(name)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -131,7 +132,7 @@ def _export(job: Job) -> None:
         exportable.half_precision()
     record = ExportRecord.of(
         exportable,
-        f"{job.card.network.name}{' with HardSwish' if options.hardswish else ''}",
+        job.architecture,
         job.card,
         batch=None if options.dynamic_batch else 1,
         quantization=config.numbers,

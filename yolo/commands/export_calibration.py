@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from yolo.errors import UserError
 from yolo.models.checkpoint import ModelCard
+from yolo.quantization import QUANTIZED_NETWORK
 from yolo.quantization.calibration import FEW, Calibration, folder_images, training_images
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def calibration_of(
     Raises:
         UserError: there are none.
     """
-    if options.config.numbers != "int8":
+    if options.config.numbers != "int8" or card.network.name == QUANTIZED_NETWORK:
         return None
     number = options.num_calibration or NUMBER
     if options.calibration_images is not None:

@@ -19,10 +19,13 @@ from yolo.data.loaders import Image
 from yolo.errors import UserError
 from yolo.export.parity import random_images
 from yolo.inference import to_network_input
-from yolo.models.checkpoint import ModelCard, allow_network, load_model
+from yolo.model_file import RUNTIMES
+from yolo.models.checkpoint import CARD_KEY, ModelCard, allow_network, load_model, read_checkpoint
 from yolo.models.detection_model import DetectionModel
 from yolo.models.exportable import with_hardswish
+from yolo.quantization import QUANTIZED_NETWORK
 from yolo.quantization.calibration import Calibration, folder_images, spread
+from yolo.runtime.saved_model import GRAPH, RECORD
 from yolo.size import size_option
 
 if TYPE_CHECKING:
@@ -53,12 +56,19 @@ class Job:
     measured: Measurement | None = None
     """The checkpoint on the dataset."""
 
+    @property
+    def architecture(self) -> str:
+        """Of the network, for people."""
+        network = self.card.network
+        name = str(network.args["network"]) if network.name == QUANTIZED_NETWORK else network.name
+        return f"{name} with HardSwish" if self.options.hardswish else name
+
 
 def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
     """Everything that the command line asks for. UserError says what is wrong with it."""
-    suffix = options.kind.suffix
-    if options.target.suffix.lower() != suffix:
-        raise UserError(f"--output is {options.target}, expected a name that ends in {suffix}")
+    card = ModelCard.from_dict(read_checkpoint(options.checkpoint)[CARD_KEY])
+    options = _for_network(options, card)
+    _require_name(options.target, options.kind.suffix)
     if options.max_drop is not None and dataset is None:
         raise UserError("--max-drop takes a dataset to measure on: --config, or --data.root and --data.format")
     if options.hardswish and dataset is None:
@@ -69,7 +79,7 @@ def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
     size = size_option(options.size) if options.size is not None else None
     options.kind.module.require(options.config)
     device = _device(options)
-    _require_writable(options.target)
+    _require_writable(options.target, folder=not options.kind.suffix)
     if dataset is not None:
         refuse_dataset_folder(options.target, dataset.options)
     allow_network(options.network)
@@ -84,6 +94,22 @@ def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
     return Job(options, model, card, device, size, images, source, calibration, digest, dataset, measured)
 
 
+def _for_network(options: ExportOptions, card: ModelCard) -> ExportOptions:
+    """The options with INT8 for a network that has learnt its ranges. UserError for what contradicts that."""
+    if card.network.name != QUANTIZED_NETWORK:
+        if options.format == "onnx" and options.config.numbers == "int8":
+            raise UserError("--quantization int8 of ONNX files takes a checkpoint of yolo qat-finetune")
+        return options
+    if options.quantization not in (None, "int8"):
+        raise UserError(
+            f"--quantization is {options.quantization}, but {options.checkpoint} was trained by yolo qat-finetune, for "
+            "int8: give the checkpoint that it was trained from"
+        )
+    if options.calibration_images is not None or options.num_calibration is not None:
+        raise UserError(f"{options.checkpoint} has learnt its ranges: nothing is calibrated, leave those options out")
+    return replace(options, quantization="int8")
+
+
 def _device(options: ExportOptions) -> str:
     """cpu or cuda."""
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -93,12 +119,28 @@ def _device(options: ExportOptions) -> str:
     return "cuda" if options.half or options.device == "cuda" else "cpu"
 
 
-def _require_writable(target: Path) -> None:
-    """UserError when the file cannot be written: known before the work, not after it."""
+def _require_name(target: Path, suffix: str) -> None:
+    """UserError when it does not end as the format's files do; folders, of no suffix, must only not end as files do."""
+    if suffix and target.suffix.lower() != suffix:
+        raise UserError(f"--output is {target}, expected a name that ends in {suffix}")
+    if not suffix and (not target.name or target.suffix.lower() in {".ckpt", *RUNTIMES} - {""}):
+        raise UserError(f"--output is {target}, expected the name of a folder")
+
+
+def _replaceable(folder: Path) -> bool:
+    """Whether it is empty or was written by `yolo export`."""
+    ours = all((folder / name).is_file() for name in (GRAPH, RECORD))
+    return ours or (folder.is_dir() and not any(folder.iterdir()))
+
+
+def _require_writable(target: Path, *, folder: bool) -> None:
+    """UserError when it cannot be written: known before the work, not after it."""
     if not target.parent.is_dir():
         raise UserError(f"--output is {target}, but there is no folder {target.parent}")
-    if target.is_dir():
+    if target.is_dir() and not folder:
         raise UserError(f"--output is {target}, which is a folder")
+    if folder and target.exists() and not _replaceable(target):
+        raise UserError(f"--output is {target}, which exists and is no SavedModel of `yolo export`")
     probe = target.with_name(f"{target.name}.partial")
     try:
         probe.touch()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import ModuleType
 
-from yolo.export import onnx, rknn, tflite
+from yolo.export import onnx, rknn, saved_model, tflite
 from yolo.export.config import FormatConfig
 
 
@@ -28,5 +28,6 @@ class Format:
 FORMATS = {
     "onnx": Format(onnx, onnx.OnnxConfig, ".onnx"),
     "tflite": Format(tflite, tflite.TFLiteConfig, ".tflite"),
+    "saved_model": Format(saved_model, saved_model.SavedModelConfig, ""),
     "rknn": Format(rknn, rknn.RknnConfig, ".rknn"),
 }

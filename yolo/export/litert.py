@@ -15,19 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from yolo.errors import UserError
-from yolo.models.exportable import ExportableModel
-
-
-class WithOutputs(nn.Module):
-    """A graph that gives the maps of an exportable model, and behind it the outputs of the model's form."""
-
-    def __init__(self, graph: nn.Module, model: ExportableModel) -> None:
-        super().__init__()
-        self.graph, self.model = graph, model
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """As `ExportableModel`."""
-        return self.model.outputs(self.graph(images))
+from yolo.models.exportable import WithOutputs
 
 
 class ChannelsLast(nn.Module):

@@ -13,26 +13,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from yolo.errors import UserError
 from yolo.export.config import FormatConfig, Source, Written
 from yolo.forms import INPUT, Quantization
+from yolo.quiet import quiet_descriptors
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from yolo.models.exportable import WithOutputs
     from yolo.runtime.metadata import ExportRecord
 
 OPSETS = range(13, 21)
+GRAPH_OPSETS = 18
+"""The least that torch writes graphs of torch.export in."""
 
 
 @dataclass(frozen=True)
 class OnnxConfig(FormatConfig):
     """Options of ONNX files."""
 
+    QUANTIZATIONS: ClassVar[tuple[Quantization, ...]] = ("fp32", "int8")
+
     opset: int = 17
-    """Version of the ONNX operators, 13 to 20."""
+    """Version of the ONNX operators, 13 to 20; at least 18 in an INT8 file."""
     dynamic_batch: bool = False
     """Let a run take any number of images instead of one."""
     simplify: bool = False
@@ -48,7 +54,7 @@ class OnnxConfig(FormatConfig):
     @property
     def numbers(self) -> Quantization:
         """fp16 for --half."""
-        return "fp16" if self.half else "fp32"
+        return "fp16" if self.half else super().numbers
 
 
 def require(config: OnnxConfig) -> None:
@@ -63,7 +69,7 @@ def write(source: Source, config: OnnxConfig, path: Path) -> Written:
     """Write the file, with the record in it, after onnx.checker has passed it.
 
     Args:
-        source: its model in float16 where the config says half.
+        source: its model in float16 where the config says half. A network that has learnt ranges gives an INT8 file.
         config: options.
         path: of the file.
 
@@ -72,16 +78,24 @@ def write(source: Source, config: OnnxConfig, path: Path) -> Written:
     """
     import onnx
 
+    from yolo.models.exportable import WithOutputs
+    from yolo.quantization import is_quantized
     from yolo.runtime.metadata import RECORD_KEY
 
-    record = source.record
-    _trace(source, config, path)
+    record, quantized = source.record, None
+    if is_quantized(source.model.network):
+        quantized = WithOutputs(source.model.network.quantized_graph(int8_weights=True), source.model)
+        _export_graph(quantized, source, config, path)
+    else:
+        _trace(source, config, path)
     proto = onnx.load(path)
     _name_shapes(proto, record)
     if config.simplify:
         import onnxslim
 
         proto = onnxslim.slim(proto)
+    for node in proto.graph.node:
+        node.ClearField("metadata_props")  # where in whose code it was traced
     onnx.helper.set_model_props(proto, {RECORD_KEY: record.to_json()})
     proto.producer_name, proto.producer_version = record.program.rpartition(" ")[::2]
     try:
@@ -89,7 +103,8 @@ def write(source: Source, config: OnnxConfig, path: Path) -> Written:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise UserError(f"onnx.checker refuses the graph: {' '.join(str(error).split())[:300]}") from error
     path.write_bytes(proto.SerializeToString())
-    return Written(dict(Counter(node.op_type for node in proto.graph.node).most_common()))
+    operators = Counter(node.op_type for node in proto.graph.node)
+    return Written(dict(operators.most_common()), quantized=quantized)
 
 
 def _trace(source: Source, config: OnnxConfig, path: Path) -> None:
@@ -109,6 +124,27 @@ def _trace(source: Source, config: OnnxConfig, path: Path) -> None:
             opset_version=config.opset,
             dynamic_axes={name: {0: "batch"} for name in (INPUT, *names)} if config.dynamic_batch else None,
             dynamo=False,
+        )
+
+
+def _export_graph(network: WithOutputs, source: Source, config: OnnxConfig, path: Path) -> None:
+    """A quantised network, as quantise and dequantise operators around float ones."""
+    import torch
+
+    names, shapes = list(source.record.outputs), None
+    if config.dynamic_batch:
+        shapes = ({0: torch.export.Dim("batch", min=1, max=65536)},)
+    with _quiet(), quiet_descriptors(), _operators_at_fault(config.opset):
+        torch.onnx.export(
+            network,
+            (torch.zeros(1, 3, *source.model.image_size),),
+            str(path),
+            input_names=[INPUT],
+            output_names=names,
+            opset_version=max(config.opset, GRAPH_OPSETS),
+            dynamic_shapes=shapes,
+            external_data=False,
+            dynamo=True,
         )
 
 

@@ -26,6 +26,7 @@ class ExportReport:
     size: int
     """Bytes."""
     sha256: str
+    """Of the file; of a folder, over the names and contents of its files in order."""
     weights: int
     """Bytes of the deployed network's parameters and buffers in float32."""
     written: Written
@@ -38,8 +39,8 @@ class ExportReport:
         cls, name: str, path: Path, record: ExportRecord, weights: int, written: Written, parity: Parity
     ) -> ExportReport:
         """Of the file at `path`, which will be called `name`."""
-        content = path.read_bytes()
-        return cls(name, record, len(content), hashlib.sha256(content).hexdigest(), weights, written, parity)
+        size, digest = _measured(path)
+        return cls(name, record, size, digest, weights, written, parity)
 
     def to_json(self) -> str:
         """For programs."""
@@ -79,7 +80,7 @@ class ExportReport:
             table.add_column(title, justify="right", no_wrap=True)
         rows = {stage.name: stage for stage in (parity.noise, *parity.stages)}
         if parity.conversion:
-            rows[f"{parity.conversion.file.name}, against quantised"] = parity.conversion.file
+            rows |= {stage.name: stage for stage in (parity.conversion.quantized, parity.conversion.file)}
         for name, stage in rows.items():
             numbers = (stage.boxes, stage.boxes_mean, stage.scores, stage.scores_mean)
             same = f"{stage.detections - stage.missed} of {stage.detections}"
@@ -91,3 +92,15 @@ class ExportReport:
 
 def _allowed(bars: Bars) -> str:
     return "" if bars.boxes is None else f"; allowed are {bars.boxes:.2g} px and {bars.scores:.2g}"
+
+
+def _measured(path: Path) -> tuple[int, str]:
+    """Bytes and SHA-256 of a file, or of all files of a folder."""
+    size, digest = 0, hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            content = file.read_bytes()
+            digest.update(b"" if file == path else file.relative_to(path).as_posix().encode())
+            digest.update(content)
+            size += len(content)
+    return size, digest.hexdigest()

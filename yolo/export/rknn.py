@@ -79,26 +79,29 @@ def write(source: Source, config: RknnConfig, path: Path) -> Written:
         UserError: the toolkit refuses the network.
     """
     from yolo.environments import run_worker
+    from yolo.quantization import is_quantized
     from yolo.runtime.rknn import ENVIRONMENT, write_simulation
 
-    numbers = config.numbers
+    numbers, learnt = config.numbers, is_quantized(source.model.network)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        onnx.write(source, onnx.OnnxConfig(form="raw"), folder / "model.onnx")
+        graph = onnx.write(source, onnx.OnnxConfig(form="raw"), folder / "model.onnx")
         settings = {
-            "quantization": numbers,
+            "quantization": "learnt" if learnt else numbers,
             "target_platform": config.target_platform,
             "float_edges": config.has_float_edges,
             "custom_string": text_in_file(source.record),
         }
         (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
-        if numbers == "int8":
+        if numbers == "int8" and not learnt:
             assert source.calibration is not None, "the command sees to it"
             _write_images(source.calibration.pixels(), folder)
         made = json.loads(run_worker(ENVIRONMENT.python(), "rknn_convert.py", folder))
         path.write_bytes((folder / "model.rknn").read_bytes())
         write_simulation(path, source.record, folder, made["files"])
     note = f"for {config.target_platform}, run by rknn-toolkit2's simulator and not by a chip"
+    if learnt:
+        return Written(made["operators"], (note, "ranges as learnt in training"), quantized=graph.quantized)
     written = Written(made["operators"], (note,))
     return _compared(source, config, path, written) if numbers == "int8" else written
 

@@ -17,7 +17,9 @@ from yolo.export.config import FormatConfig, Source, Written
 from yolo.forms import Form, Quantization
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch.fx import GraphModule
+
+    from yolo.models.exportable import ExportableModel
 
 PACKAGES = ("litert-torch", "ai-edge-litert", "ai-edge-quantizer")
 
@@ -32,8 +34,8 @@ class TFLiteConfig(FormatConfig):
     xnnpack_optimize: bool = True
     """Write what XNNPACK, which runs the file on CPUs, lacks in operators that it has; the function stays."""
     hardswish: bool = False
-    """Put HardSwish in the place of every SiLU. That is another network, for which the weights were not trained: it takes
-    a dataset, on which it is measured."""
+    """Put HardSwish in the place of every SiLU. That is another network, for which the weights were not trained: it
+    takes a dataset, on which it is measured."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,38 +58,53 @@ def write(source: Source, config: TFLiteConfig, path: Path) -> Written:
     """Write the file, with the record in it.
 
     Args:
-        source: for INT8 with calibration images.
+        source: for INT8 with calibration images, unless its network has learnt its ranges.
         config: options.
         path: of the file.
     """
-    import torch
-
     from yolo.export import litert, xnnpack
     from yolo.export.int8_checks import check_int8
-    from yolo.models.exportable import RawOutputs
-    from yolo.quantization.post_training import exported_graph, quantize_after_training
-    from yolo.quantization.rewrites import rewrite_for_xnnpack
+    from yolo.models.exportable import WithOutputs
     from yolo.runtime.tflite_file import write_record
 
-    model, notes = source.model, []
-    graph = exported_graph(RawOutputs(model), torch.zeros(1, 3, *model.image_size))
-    if config.xnnpack_optimize:
-        rewrite_for_xnnpack(graph, config.quantization == "int8")
-    quantized: nn.Module | None = None
-    if config.quantization == "int8":
-        assert source.calibration is not None
-        levels = range(len(model.levels))
-        shared = [[2 * level for level in levels], [2 * level + 1 for level in levels]]
-        graph, left = quantize_after_training(graph, source.calibration, shared)
+    numbers, notes = config.numbers, []
+    if numbers == "int8":
+        graph, left = _quantized(source, config)
         notes += [f"no INT8 rule for {name}, which stays in float" for name in sorted(set(left))]
-        quantized = litert.WithOutputs(graph, model)
-    layers = litert.ChannelsLast(litert.WithOutputs(graph, model))
-    content = litert.convert(layers, model.image_size, config.quantization == "int8")
-    if config.quantization in ("fp16", "dynamic"):
-        content = litert.smaller_weights(content, config.quantization)
+    else:
+        graph = _float(source.model, config, int8=False)
+    network = WithOutputs(graph, source.model)
+    content = litert.convert(litert.ChannelsLast(network), source.model.image_size, numbers == "int8")
+    if numbers in ("fp16", "dynamic"):
+        content = litert.smaller_weights(content, numbers)
     path.write_bytes(content)
-    failures = check_int8(graph, path) if config.quantization == "int8" else []
+    failures = check_int8(graph, path) if numbers == "int8" else []
     write_record(path, source.record)
     operators, outside = xnnpack.operators(path)
     notes.append(f"XNNPACK takes all operators but {dict(outside)}" if outside else "XNNPACK takes all operators")
-    return Written(dict(operators.most_common()), tuple(notes), tuple(failures), quantized)
+    return Written(dict(operators.most_common()), tuple(notes), tuple(failures), network if numbers == "int8" else None)
+
+
+def _float(model: ExportableModel, config: TFLiteConfig, *, int8: bool) -> GraphModule:
+    import torch
+
+    from yolo.models.exportable import RawOutputs
+    from yolo.quantization.post_training import exported_graph
+    from yolo.quantization.rewrites import rewrite_for_xnnpack
+
+    graph = exported_graph(RawOutputs(model), torch.zeros(1, 3, *model.image_size))
+    return rewrite_for_xnnpack(graph, int8) if config.xnnpack_optimize else graph
+
+
+def _quantized(source: Source, config: TFLiteConfig) -> tuple[GraphModule, tuple[str, ...]]:
+    """The graph with quantise operators, and the operators that have no rule."""
+    from yolo.quantization import is_quantized
+    from yolo.quantization.network import shared_ranges
+    from yolo.quantization.post_training import quantize_after_training
+
+    model = source.model
+    if is_quantized(model.network):
+        return model.network.quantized_graph(), model.network.left_in_float
+    assert source.calibration is not None, "the command sees to it"
+    graph = _float(model, config, int8=True)
+    return quantize_after_training(graph, source.calibration, shared_ranges(len(model.levels)))

@@ -92,6 +92,18 @@ class RawOutputs(nn.Module):
         return tuple(logits for pair in self.model.logits(images) for logits in pair)
 
 
+class WithOutputs(nn.Module):
+    """A graph that gives the maps of an exportable model, and behind it the outputs of the model's form."""
+
+    def __init__(self, graph: nn.Module, model: ExportableModel) -> None:
+        super().__init__()
+        self.body, self.model = graph, model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """As `ExportableModel`."""
+        return self.model.outputs(self.body(images))
+
+
 class HeadApart(nn.Module):
     """A detection head that gives its two branches apart: of each level [B, 4 * R, h, w] and [B, C, h, w]."""
 

@@ -1,4 +1,18 @@
 """INT8 networks: which tensors are quantised how, calibration, and training with it."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from typing_extensions import TypeIs
+
+if TYPE_CHECKING:
+    from yolo.quantization.network import QuantizedNetwork
+
 QUANTIZED_NETWORK = "yolo.quantization.network.QuantizedNetwork"
 """What a checkpoint of quantisation-aware training names as its network."""
+
+
+def is_quantized(network: object) -> TypeIs[QuantizedNetwork]:
+    """Whether a network is such a one; asks without torchao, which most programs do without."""
+    return f"{type(network).__module__}.{type(network).__qualname__}" == QUANTIZED_NETWORK

@@ -9,11 +9,15 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torchao.quantization.pt2e.fake_quantize import FakeQuantizeBase
 
-Mode = Literal["calibrate", "train", "frozen"]
+from yolo.quiet import quiet_descriptors
+
+with quiet_descriptors():  # it names, on standard error, kernels for GPUs that it has none of
+    from torchao.quantization.pt2e.fake_quantize import FakeQuantizeBase
+
+Mode = Literal["calibrate", "train", "frozen", "off"]
 """calibrate: widen the range to all that is seen, change nothing; train: let the range follow, quantise; frozen:
-quantise with the range as it is."""
+quantise with the range as it is; off: change nothing."""
 PACE = 0.01
 """Share by which a range in training moves towards that of the batch."""
 SMALLEST_SCALE = 1e-8
@@ -67,9 +71,9 @@ class RangeFakeQuantize(FakeQuantize):
 
     def forward(self, values: Tensor) -> Tensor:
         """The same shape."""
-        if self.mode != "frozen":
+        if self.mode in ("calibrate", "train"):
             self._follow(values.detach())
-        if self.mode == "calibrate":
+        if self.mode in ("calibrate", "off"):
             return values
         return torch.fake_quantize_per_tensor_affine(
             values, self.scale, self.zero_point, self.quant_min, self.quant_max
@@ -106,7 +110,7 @@ class FixedFakeQuantize(FakeQuantize):
 
     def forward(self, values: Tensor) -> Tensor:
         """The same shape."""
-        if self.mode == "calibrate":
+        if self.mode in ("calibrate", "off"):
             return values
         return torch.fake_quantize_per_tensor_affine(
             values, self.scale, self.zero_point, self.quant_min, self.quant_max
@@ -128,7 +132,7 @@ class PerChannelFakeQuantize(FakeQuantize):
         largest = weights.detach().abs().amax(tuple(range(1, weights.ndim)))
         self.scale = (largest / self.quant_max).clamp(min=SMALLEST_SCALE)
         self.zero_point = torch.zeros_like(self.scale, dtype=torch.int32)
-        if self.mode == "calibrate":
+        if self.mode in ("calibrate", "off"):
             return weights
         return torch.fake_quantize_per_channel_affine(
             weights, self.scale, self.zero_point, 0, self.quant_min, self.quant_max

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from yolo.models.detection_model import DetectionModel, Maps
 from yolo.models.exportable import ExportableModel, RawOutputs
 from yolo.quantization import QUANTIZED_NETWORK
 from yolo.quantization.fake_quantize import RangeFakeQuantize, fake_quantizers, set_mode
-from yolo.quantization.post_training import exported_graph, quantized_graph, with_fake_quantizers
+from yolo.quantization.post_training import copied, exported_graph, quantized_graph, with_fake_quantizers
 from yolo.quantization.rewrites import rewrite_for_xnnpack
 
 
@@ -64,6 +63,8 @@ class QuantizedNetwork(DetectionModel):
         self.register_buffer("_bins", base.bins.detach().clone().float())
         self.frozen = False
         """Whether the ranges are held in training too."""
+        self.quantizing = True
+        """False computes in float."""
 
     @classmethod
     def started_from(cls, base: DetectionModel, args: dict[str, Any]) -> QuantizedNetwork:
@@ -90,7 +91,8 @@ class QuantizedNetwork(DetectionModel):
     def forward(self, images: Tensor) -> tuple[Maps, ...]:
         """float [B, 3, H, W] in 0..1 to the maps [B, 4 * R + C, h, w] of each level."""
         # Not in train(): Lightning sets `training` without it.
-        set_mode(self.graph, "train" if self.training and not self.frozen else "frozen")
+        following = self.training and not self.frozen
+        set_mode(self.graph, "off" if not self.quantizing else "train" if following else "frozen")
         logits = self.graph(images)
         return ([torch.cat(pair, 1) for pair in zip(logits[::2], logits[1::2], strict=True)],)
 
@@ -108,13 +110,19 @@ class QuantizedNetwork(DetectionModel):
         """The weights: an average of scales beside zero points that are none would be no range."""
         return dict(self.named_parameters())
 
-    def quantized_graph(self) -> GraphModule:
-        """A copy with quantise and dequantise operators, for one image: what files are made of."""
-        return quantized_graph(copy.deepcopy(self.graph))
+    def quantized_graph(self, int8_weights: bool = False) -> GraphModule:
+        """A copy with quantise and dequantise operators: what files are made of; see `quantized_graph`."""
+        return quantized_graph(copied(self.graph), int8_weights)
 
-    def deploy(self) -> DetectionModel:
+    def deploy(self) -> QuantizedNetwork:
         """A copy in evaluation mode: it is fused already."""
-        return copy.deepcopy(self).eval()
+        return copied(self).eval()
+
+    def in_float(self) -> QuantizedNetwork:
+        """A copy in evaluation mode that quantises nothing: the same weights in float."""
+        network = self.deploy()
+        network.quantizing = False
+        return network
 
 
 def shared_ranges(levels: int) -> list[list[int]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from yolo.quiet import quiet_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def exported_graph(network: nn.Module, images: Tensor, any_batch: bool = False) -> GraphModule:
@@ -78,15 +81,26 @@ def with_fake_quantizers(
 
 
 @torch.no_grad()
-def quantized_graph(prepared: GraphModule) -> GraphModule:
-    """Quantise and dequantise operators in the place of fake quantisers, which are used up with the graph."""
+def quantized_graph(prepared: GraphModule, int8_weights: bool = False) -> GraphModule:
+    """Quantise and dequantise operators in the place of fake quantisers, which are used up with the graph.
+
+    Args:
+        prepared: by `with_fake_quantizers`, calibrated or trained.
+        int8_weights: keep weights as int8, where else they are float beside their quantiser, as LiteRT's converter
+            (0.10) needs them.
+    """
     with _quiet():
         from torchao.quantization.pt2e import allow_exported_model_train_eval
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
         _part_equal_biases(prepared)
-        # Weights stay float beside their quantiser: LiteRT's converter reads no folded ones (0.10).
-        return allow_exported_model_train_eval(convert_pt2e(prepared, fold_quantize=False))
+        return allow_exported_model_train_eval(convert_pt2e(prepared, fold_quantize=int8_weights))
+
+
+def copied(network: Network) -> Network:
+    """A deep copy."""
+    with _quiet():
+        return copy.deepcopy(network)
 
 
 def _part_equal_biases(graph: GraphModule) -> None:

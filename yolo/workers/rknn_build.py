@@ -1,8 +1,9 @@
 """A network in rknn-toolkit2, from the files that `rknn_convert.py` leaves in a folder.
 
 `settings.json` has the target and the quantisation. An INT8 network is `model.model` (graph), `model.data` (what the
-toolkit remembers) and `model.quantization.cfg` (ranges), which its first step of hybrid quantisation wrote; a float16
-one is `model.onnx`. The toolkit's simulator runs networks that it has built, and refuses .rknn files.
+toolkit remembers) and `model.quantization.cfg` (ranges), which its first step of hybrid quantisation wrote. A float16
+network, and one whose ranges were learnt in training and lie in the graph, is `model.onnx`. The toolkit's simulator
+runs networks that it has built, and refuses .rknn files.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from typing import Any
 FILES = {
     "int8": ("model.model", "model.data", "model.quantization.cfg"),
     "fp16": ("model.onnx",),
+    "learnt": ("model.onnx",),
 }
 
 

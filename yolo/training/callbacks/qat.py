@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from yolo.errors import UserError
 from yolo.losses.distillation import Distillation
 from yolo.models.checkpoint import load_model
+from yolo.quantization import is_quantized
 from yolo.quantization.calibration import Calibration, folder_images, training_images
 
 if TYPE_CHECKING:
@@ -73,9 +74,7 @@ class QATCallback(Callback):
 
 
 def _network(pl_module: LightningModule) -> QuantizedNetwork:
-    from yolo.quantization.network import QuantizedNetwork
-
-    if not isinstance(pl_module.model, QuantizedNetwork):
+    if not is_quantized(pl_module.model):
         raise UserError(
             f"QATCallback trains quantised networks, --model.model_config is {type(pl_module.model).__name__}: see "
             "yolo qat-finetune"
