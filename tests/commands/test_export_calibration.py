@@ -18,17 +18,14 @@ from yolo.data.datamodule import YOLODataModule
 from yolo.data.encrypted_file import ImageCipher
 from yolo.data.keys import EncryptionKey
 from yolo.errors import UserError
-from yolo.export.onnx import OnnxConfig
 from yolo.model_file import read_card
 from yolo.quantization.calibration import Calibration, folder_images
 
 KEY = "0123456789abcdef" * 4
 
 
-@pytest.fixture
-def int8(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A format that takes calibration images, and needs no package to prepare for."""
-    monkeypatch.setattr(OnnxConfig, "QUANTIZATIONS", ("fp32", "int8"))
+def asked(checkpoint: Path) -> list[str]:
+    return [f"--checkpoint={checkpoint}", "--format=tflite", "--quantization=int8"]
 
 
 def write_images(folder: Path, number: int, size: tuple[int, int] = (40, 60)) -> None:
@@ -74,13 +71,13 @@ def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_training_images_of_a_dataset(tmp_path: Path, int8: None, caplog: pytest.LogCaptureFixture) -> None:
+def test_training_images_of_a_dataset(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     checkpoint = own_checkpoint(tmp_path)
     data = write_own_dataset(tmp_path / "data", checkpoint)
     for label in (tmp_path / "data/labels/train").iterdir():
         label.write_text("0 0.5 0.5 0.2 0.2\n")
     (tmp_path / "data/labels/train/06.txt").write_text("2 0.5 0.5 0.2 0.2\n")
-    arguments = [f"--checkpoint={checkpoint}", "--quantization=int8", "--num-calibration=2", *data]
+    arguments = [f"--checkpoint={checkpoint}", "--format=tflite", "--quantization=int8", "--num-calibration=2", *data]
     with caplog.at_level(logging.WARNING):
         job = prepare_export(*parse(arguments))
     assert "calibrated with 2 images, fewer than the 100 advised" in caplog.text
@@ -98,30 +95,48 @@ def test_training_images_of_a_dataset(tmp_path: Path, int8: None, caplog: pytest
     assert again.calibration_digest == job.calibration_digest
 
 
-def test_a_folder_goes_before_the_dataset(tmp_path: Path, int8: None) -> None:
+def test_a_folder_goes_before_the_dataset(tmp_path: Path) -> None:
     checkpoint = own_checkpoint(tmp_path)
     data = write_own_dataset(tmp_path / "data", checkpoint)
     write_images(tmp_path / "some", 3)
     folder = f"--calibration-images={tmp_path / 'some'}"
-    job = prepare_export(*parse([f"--checkpoint={checkpoint}", "--quantization=int8", folder, *data]))
+    job = prepare_export(*parse([*asked(checkpoint), folder, *data]))
     assert job.calibration is not None
     assert (len(job.calibration), job.calibration.source) == (3, "images of --calibration-images")
 
 
-def test_refused_before_any_work(tmp_path: Path, int8: None) -> None:
+def test_refused_before_any_work(tmp_path: Path) -> None:
     checkpoint = own_checkpoint(tmp_path)
-    options = ExportOptions(checkpoint=checkpoint, quantization="int8")
+    options = ExportOptions(checkpoint=checkpoint, format="tflite", quantization="int8")
     with pytest.raises(UserError, match=r"--calibration-images FOLDER, or .*--config or by --data\.root"):
         calibration_of(options, (64, 64), read_card(checkpoint), None)
     write_images(tmp_path / "some", 3)
     (tmp_path / "some" / "001.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"some/001\.png"):
-        prepare_export(*parse([f"-c={checkpoint}", "--quantization=int8", f"--calibration-images={tmp_path / 'some'}"]))
+        prepare_export(
+            *parse(
+                [
+                    f"-c={checkpoint}",
+                    "--format=tflite",
+                    "--quantization=int8",
+                    f"--calibration-images={tmp_path / 'some'}",
+                ]
+            )
+        )
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="none: no images in this folder"):
-        prepare_export(*parse([f"-c={checkpoint}", "--quantization=int8", f"--calibration-images={tmp_path / 'none'}"]))
+        prepare_export(
+            *parse(
+                [
+                    f"-c={checkpoint}",
+                    "--format=tflite",
+                    "--quantization=int8",
+                    f"--calibration-images={tmp_path / 'none'}",
+                ]
+            )
+        )
     with pytest.raises(UserError, match="--num-calibration is 0, expected a value at least 1"):
-        ExportOptions(checkpoint=checkpoint, quantization="int8", num_calibration=0)
+        ExportOptions(checkpoint=checkpoint, format="tflite", quantization="int8", num_calibration=0)
     with pytest.raises(UserError, match="--num-calibration is for --quantization int8, which is fp32"):
         ExportOptions(checkpoint=checkpoint, num_calibration=1024)
     with pytest.raises(UserError, match="--calibration-images is for --quantization int8"):

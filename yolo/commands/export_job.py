@@ -66,8 +66,6 @@ class Job:
 
 def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
     """Everything that the command line asks for. UserError says what is wrong with it."""
-    card = ModelCard.from_dict(read_checkpoint(options.checkpoint)[CARD_KEY])
-    options = _for_network(options, card)
     _require_name(options.target, options.kind.suffix)
     if options.max_drop is not None and dataset is None:
         raise UserError("--max-drop takes a dataset to measure on: --config, or --data.root and --data.format")
@@ -82,6 +80,7 @@ def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
     _require_writable(options.target, folder=not options.kind.suffix)
     if dataset is not None:
         refuse_dataset_folder(options.target, dataset.options)
+    options = _for_network(options)
     allow_network(options.network)
     model, card = load_model(options.checkpoint)
     if options.hardswish:
@@ -94,8 +93,9 @@ def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
     return Job(options, model, card, device, size, images, source, calibration, digest, dataset, measured)
 
 
-def _for_network(options: ExportOptions, card: ModelCard) -> ExportOptions:
+def _for_network(options: ExportOptions) -> ExportOptions:
     """The options with INT8 for a network that has learnt its ranges. UserError for what contradicts that."""
+    card = ModelCard.from_dict(read_checkpoint(options.checkpoint)[CARD_KEY])
     if card.network.name != QUANTIZED_NETWORK:
         if options.format == "onnx" and options.config.numbers == "int8":
             raise UserError("--quantization int8 of ONNX files takes a checkpoint of yolo qat-finetune")

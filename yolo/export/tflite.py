@@ -7,12 +7,15 @@ alone are ai-edge-quantizer's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from yolo.errors import UserError
+from yolo.export import onnx2tf
 from yolo.export.config import FormatConfig, Source, Written
 from yolo.forms import Form, Quantization
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
     from yolo.models.exportable import ExportableModel
 
-PACKAGES = ("litert-torch", "ai-edge-litert", "ai-edge-quantizer")
+RUNTIME, CONVERTERS = "ai-edge-litert", ["litert-torch", "ai-edge-quantizer"]
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,17 @@ class TFLiteConfig(FormatConfig):
 
     xnnpack_optimize: bool = True
     """Write what XNNPACK, which runs the file on CPUs, lacks in operators that it has; the function stays."""
+    converter: Literal["litert", "onnx2tf"] = "litert"
+    """What makes a TFLite file: LiteRT's converter for PyTorch, or onnx2tf by way of ONNX, for fp32 alone, in an
+    environment of its own."""
     hardswish: bool = False
     """Put HardSwish in the place of every SiLU. That is another network, for which the weights were not trained: it
     takes a dataset, on which it is measured."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.converter == "onnx2tf" and self.numbers != "fp32":
+            raise UserError(f"--quantization is {self.numbers}, --converter onnx2tf makes fp32 files")
         if self.quantization == "int8" and self.form == "full":
             raise UserError(
                 "--form is full, which --quantization int8 does not have: boxes of hundreds of pixels and scores up to "
@@ -48,10 +56,14 @@ class TFLiteConfig(FormatConfig):
 
 def require(config: TFLiteConfig) -> None:
     """UserError that names the pip command unless everything that the config takes is installed."""
-    packages = (*PACKAGES, *(["torchao"] if config.quantization == "int8" else []))
+    packages = [RUNTIME]
+    if config.converter == "litert":
+        packages += CONVERTERS + (["torchao"] if config.numbers == "int8" else [])
     missing = [package for package in packages if find_spec(package.replace("-", "_")) is None]
     if missing:
         raise UserError(f"TFLite export needs {' and '.join(missing)}: pip install 'yolo[tflite]'")
+    if config.converter == "onnx2tf":
+        onnx2tf.require()
 
 
 def write(source: Source, config: TFLiteConfig, path: Path) -> Written:
@@ -62,27 +74,45 @@ def write(source: Source, config: TFLiteConfig, path: Path) -> Written:
         config: options.
         path: of the file.
     """
-    from yolo.export import litert, xnnpack
-    from yolo.export.int8_checks import check_int8
-    from yolo.models.exportable import WithOutputs
+    from yolo.export import xnnpack
     from yolo.runtime.tflite_file import write_record
 
-    numbers, notes = config.numbers, []
-    if numbers == "int8":
-        graph, left = _quantized(source, config)
-        notes += [f"no INT8 rule for {name}, which stays in float" for name in sorted(set(left))]
+    if config.converter == "onnx2tf":
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copyfile(onnx2tf.convert(source, Path(folder)).tflite, path)
+        written = Written({})
+    elif config.numbers == "int8":
+        written = _write_int8(source, config, path)
     else:
-        graph = _float(source.model, config, int8=False)
-    network = WithOutputs(graph, source.model)
-    content = litert.convert(litert.ChannelsLast(network), source.model.image_size, numbers == "int8")
-    if numbers in ("fp16", "dynamic"):
-        content = litert.smaller_weights(content, numbers)
-    path.write_bytes(content)
-    failures = check_int8(graph, path) if numbers == "int8" else []
+        written = _write_float(source, config, path)
     write_record(path, source.record)
     operators, outside = xnnpack.operators(path)
-    notes.append(f"XNNPACK takes all operators but {dict(outside)}" if outside else "XNNPACK takes all operators")
-    return Written(dict(operators.most_common()), tuple(notes), tuple(failures), network if numbers == "int8" else None)
+    taken = f"XNNPACK takes all operators but {dict(outside)}" if outside else "XNNPACK takes all operators"
+    return replace(written, operators=dict(operators.most_common()), notes=(*written.notes, taken))
+
+
+def _write_float(source: Source, config: TFLiteConfig, path: Path) -> Written:
+    from yolo.export import litert
+    from yolo.models.exportable import WithOutputs
+
+    network = WithOutputs(_float(source.model, config, int8=False), source.model)
+    content = litert.convert(litert.ChannelsLast(network), source.model.image_size, quantized=False)
+    if config.numbers in ("fp16", "dynamic"):
+        content = litert.smaller_weights(content, config.numbers)
+    path.write_bytes(content)
+    return Written({})
+
+
+def _write_int8(source: Source, config: TFLiteConfig, path: Path) -> Written:
+    from yolo.export import litert
+    from yolo.export.int8_checks import check_int8
+    from yolo.models.exportable import WithOutputs
+
+    graph, left = _quantized(source, config)
+    network = WithOutputs(graph, source.model)
+    path.write_bytes(litert.convert(litert.ChannelsLast(network), source.model.image_size, quantized=True))
+    notes = tuple(f"no INT8 rule for {name}, which stays in float" for name in sorted(set(left)))
+    return Written({}, notes, tuple(check_int8(graph, path)), network)
 
 
 def _float(model: ExportableModel, config: TFLiteConfig, *, int8: bool) -> GraphModule:

@@ -18,7 +18,7 @@ from torch import Tensor
 from yolo.boxes.letterbox import Letterbox, LetterboxMode
 from yolo.data.dataset import DetectionDataset
 from yolo.data.encrypted_loader import EncryptedImageLoader
-from yolo.data.image_files import encrypted_hint, is_encrypted, readable_suffixes, without_twins
+from yolo.data.image_files import is_encrypted, readable_suffixes, without_twins
 from yolo.data.loaders import Image, ImageLoader, load_image
 from yolo.errors import UserError
 
@@ -110,7 +110,8 @@ def folder_images(
     files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     paths = without_twins(path for path in files if path.suffix.lower() in suffixes and not path.is_dir())
     if not paths:
-        hint = encrypted_hint(sum(map(is_encrypted, files)))
+        encrypted = sum(map(is_encrypted, files))
+        hint = f"; {encrypted} encrypted (.enc): set YOLO_ENCRYPTION_KEY to read them" if encrypted else ""
         raise UserError(
             f"{flag} is {folder}: no images in this folder (looked for {', '.join(sorted(suffixes))}){hint}"
         )
