@@ -103,7 +103,7 @@ def test_what_is_no_number_fails(network: DetectionModel) -> None:
         output[:, 0, 0] = np.nan
         return output
 
-    assert any("boxes differ by nan" in failure for failure in parity(network, spoil, batch=1).failures)
+    assert any("boxes or scores are not finite" in failure for failure in parity(network, spoil, batch=1).failures)
 
 
 def test_missed_detections() -> None:
@@ -135,14 +135,14 @@ def test_noise_of_the_network_itself_widens_the_bars() -> None:
 
 
 class Coarse(nn.Module):
-    """Outputs of an exportable model, box logits rounded to halves."""
+    """Outputs of an exportable model, rounded."""
 
     def __init__(self, exportable: ExportableModel) -> None:
         super().__init__()
         self.exportable = exportable
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple((2 * output).round() / 2 for output in self.exportable(images))
+        return tuple((16 * output).round() / 16 for output in self.exportable(images))
 
 
 @pytest.mark.parametrize(
@@ -169,10 +169,9 @@ def test_an_int8_file_against_the_quantised_network(
     assert [stage.name for stage in found.stages] == ["torch, deployed", "torch, quantised", "file, batch 1"]
     assert found.conversion is not None
     assert found.conversion.quantized == found.stages[1]
-    from_conversion = [*found.conversion.failures, *(f for f in found.failures if "all scores" in f)]
-    assert len(from_conversion) == len(fragments)
-    assert all(fragment in failure for fragment, failure in zip(fragments, from_conversion, strict=True))
-    assert set(from_conversion) <= set(found.failures)
+    for fragment in fragments:
+        assert any(failure.startswith(f"file, batch 1: {fragment}") for failure in found.failures), found.failures
+    assert len(found.conversion.failures) == min(len(fragments), 2)
     assert (found.failures == []) == (not fragments)
 
 
