@@ -170,7 +170,7 @@ def test_an_int8_file_against_the_quantised_network(
     assert found.conversion is not None
     assert found.conversion.quantized == found.stages[1]
     for fragment in fragments:
-        assert any(failure.startswith(f"file, batch 1: {fragment}") for failure in found.failures), found.failures
+        assert any(failure.startswith("file, ") and fragment in failure for failure in found.failures), found.failures
     assert len(found.conversion.failures) == min(len(fragments), 2)
     assert (found.failures == []) == (not fragments)
 

@@ -140,5 +140,5 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"needs torchao: pip install 'yolo\[tflite\]'"):
         require(TFLiteConfig(quantization="int8"))
     monkeypatch.setattr("yolo.export.tflite.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="litert-torch and ai-edge-litert and ai-edge-quantizer"):
+    with pytest.raises(UserError, match="ai-edge-litert and litert-torch and ai-edge-quantizer"):
         require(TFLiteConfig())
