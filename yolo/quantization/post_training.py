@@ -81,7 +81,26 @@ def with_fake_quantizers(
     for pattern, count in quantizer.kept.items():
         if not count:
             raise UserError(f"--keep-float {pattern} matches no part of the network")
+    _name_by_tensor(prepared)
     return prepared, tuple(quantizer.left_in_float)
+
+
+def _name_by_tensor(prepared: GraphModule) -> None:
+    """Call each fake quantiser after the first tensor behind which it stands: torchao numbers them through, so that
+    checkpoints would depend on every rule."""
+    from yolo.quantization.fake_quantize import FakeQuantize
+
+    names: dict[str, str] = {}
+    for node in prepared.graph.nodes:
+        if node.op != "call_module" or not isinstance(prepared.get_submodule(node.target), FakeQuantize):
+            continue
+        if node.target not in names:
+            names[node.target] = f"range_{node.args[0].name}"
+            prepared.add_submodule(names[node.target], prepared.get_submodule(node.target))
+        node.target = names[node.target]
+    for name in names:
+        delattr(prepared, name)
+    prepared.recompile()
 
 
 @torch.no_grad()
