@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 pytest.importorskip("torchao")
 from yolo.quantization.post_training import exported_graph
-from yolo.quantization.rewrites import rewrite_for_xnnpack
+from yolo.quantization.rewrites import average_by_convolution, upsample_by_concatenation
 
 AVERAGE, UPSAMPLE = "aten.avg_pool2d.default", "aten.upsample_nearest2d.vec"
 
@@ -23,12 +23,12 @@ class Calling(nn.Module):
         return self.function(torch.sin(x))
 
 
-def both(function: Callable[[Tensor], Tensor], int8: bool = True) -> tuple[Tensor, Tensor, set[str]]:
+def both(function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, set[str]]:
     """Output before and after, and the operators after."""
     images = torch.rand(1, 3, 8, 10)
     graph = exported_graph(Calling(function), images)
     before = graph(images)
-    rewrite_for_xnnpack(graph, int8)
+    upsample_by_concatenation(average_by_convolution(graph))
     return before, graph(images), {str(node.target) for node in graph.graph.nodes}
 
 
@@ -64,13 +64,8 @@ def test_other_average_pools_are_left(options: dict) -> None:
     assert torch.equal(after, before)
 
 
-def test_average_pools_of_float_files_are_left() -> None:
-    assert AVERAGE in both(lambda x: F.avg_pool2d(x, 2), int8=False)[2]
-
-
-@pytest.mark.parametrize("int8", [True, False])
-def test_upsampling_becomes_concatenations(int8: bool) -> None:
-    before, after, operators = both(lambda x: F.interpolate(x, scale_factor=2.0, mode="nearest"), int8)
+def test_upsampling_becomes_concatenations() -> None:
+    before, after, operators = both(lambda x: F.interpolate(x, scale_factor=2.0, mode="nearest"))
     assert UPSAMPLE not in operators
     assert "aten.cat.default" in operators
     assert torch.equal(after, before)
@@ -86,6 +81,6 @@ def test_other_upsampling_is_left(options: dict) -> None:
 def test_any_number_of_images() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AvgPool2d(2, 1), nn.Upsample(scale_factor=2.0))
     graph = exported_graph(network, torch.zeros(2, 3, 8, 8), any_batch=True)
-    rewrite_for_xnnpack(graph, int8=True)
+    upsample_by_concatenation(average_by_convolution(graph))
     images = torch.rand(5, 3, 8, 8)
     assert (graph(images) - network(images)).abs().max() < 1e-6
