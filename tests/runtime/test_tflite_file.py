@@ -114,5 +114,5 @@ def test_without_the_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_records_need_as_many_outputs_as_the_file_has(tmp_path: Path) -> None:
     path = small_file().at(tmp_path)
-    with pytest.raises(ValueError, match="longer|shorter"):
+    with pytest.raises(ValueError, match=r"longer|shorter"):
         write_record(path, record(form="full"))
