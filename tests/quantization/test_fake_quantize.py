@@ -38,7 +38,10 @@ def test_frozen_values_are_levels() -> None:
     found = fake(values)
     levels = (found / fake.scale).detach()
     assert torch.allclose(levels, levels.round(), atol=1e-3)
-    assert (float(found.detach().min()), float(found.detach().max())) == (pytest.approx(-1, abs=0.01), pytest.approx(3, abs=0.01))
+    assert (float(found.detach().min()), float(found.detach().max())) == (
+        pytest.approx(-1, abs=0.01),
+        pytest.approx(3, abs=0.01),
+    )
     inside = (values > -0.99) & (values < 2.99)
     assert (found - values)[inside].abs().max() <= fake.scale / 2 + 1e-6
     assert (float(fake.low), float(fake.high)) == (-1, 3)
