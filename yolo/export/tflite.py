@@ -131,7 +131,7 @@ def _quantized(source: Source, config: TFLiteConfig) -> tuple[GraphModule, tuple
     from yolo.quantization import is_quantized
     from yolo.quantization.network import shared_ranges
     from yolo.quantization.post_training import quantize_after_training
-    from yolo.quantization.rewrites import average_by_convolution, upsample_by_concatenation
+    from yolo.quantization.rewrites import rewrite_for_xnnpack
 
     model = source.model
     if is_quantized(model.network):
@@ -140,4 +140,4 @@ def _quantized(source: Source, config: TFLiteConfig) -> tuple[GraphModule, tuple
     graph, shared = _graph(model), shared_ranges(len(model.levels))
     if not config.xnnpack_optimize:
         return quantize_after_training(graph, source.calibration, shared)
-    return quantize_after_training(average_by_convolution(graph), source.calibration, shared, upsample_by_concatenation)
+    return quantize_after_training(graph, source.calibration, shared, rewrite_for_xnnpack)

@@ -16,7 +16,7 @@ from yolo.models.exportable import ExportableModel, RawOutputs
 from yolo.quantization import QUANTIZED_NETWORK
 from yolo.quantization.fake_quantize import RangeFakeQuantize, fake_quantizers, set_mode
 from yolo.quantization.post_training import copied, exported_graph, quantized_graph, with_fake_quantizers
-from yolo.quantization.rewrites import average_by_convolution, upsample_by_concatenation
+from yolo.quantization.rewrites import rewrite_for_xnnpack
 
 
 class QuantizedNetwork(DetectionModel):
@@ -57,7 +57,6 @@ class QuantizedNetwork(DetectionModel):
         exportable = ExportableModel(base.eval(), self.image_size, "raw")
         self.levels = exportable.levels
         graph = exported_graph(RawOutputs(exportable), torch.zeros(2, 3, height, width), any_batch=True)
-        average_by_convolution(graph)
         self.graph, self.left_in_float = with_fake_quantizers(graph, shared_ranges(len(self.levels)), keep_float)
         self.graph.requires_grad_(True)
         self.register_buffer("_bins", base.bins.detach().clone().float())
@@ -113,10 +112,10 @@ class QuantizedNetwork(DetectionModel):
     def quantized_graph(self, *, int8_weights: bool = False, for_xnnpack: bool = False) -> GraphModule:
         """A copy with quantise and dequantise operators: what files are made of; see `quantized_graph`.
 
-        `for_xnnpack` writes upsampling in operators that XNNPACK has.
+        `for_xnnpack` writes pooling and upsampling in operators that XNNPACK has.
         """
         graph = copied(self.graph)
-        return quantized_graph(upsample_by_concatenation(graph) if for_xnnpack else graph, int8_weights)
+        return quantized_graph(rewrite_for_xnnpack(graph) if for_xnnpack else graph, int8_weights)
 
     def deploy(self) -> QuantizedNetwork:
         """A copy in evaluation mode: it is fused already."""

@@ -11,14 +11,22 @@ from typing import Any
 import torch
 from torch.fx import GraphModule, Node
 
+from yolo.quantization.fake_quantize import PerChannelFakeQuantize
+
 aten = torch.ops.aten
+
+
+def rewrite_for_xnnpack(graph: GraphModule) -> GraphModule:
+    """Both of the following, in a graph with fake quantisers."""
+    return upsample_by_concatenation(average_by_convolution(graph))
 
 
 @torch.no_grad()
 def average_by_convolution(graph: GraphModule) -> GraphModule:
     """Make average pooling, which XNNPACK lacks in INT8, a convolution of each channel with a constant; in place.
 
-    Before fake quantisers come into the graph: its output has a range of its own then.
+    In a graph with fake quantisers the constant gets one, too, and the output keeps that of the pooling. Not before
+    training: rknn-toolkit2 (2.5) dies of such convolutions.
     """
     return _replaced(graph, lambda node: node.target == aten.avg_pool2d.default and _is_a_convolution(node), _average)
 
@@ -58,18 +66,27 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def _average(graph: GraphModule, node: Node) -> Node:
-    source = node.args[0]
-    assert isinstance(source, Node)
-    channels, kernel = source.meta["val"].shape[1], _pair(node.args[1])
+    channels, kernel = node.meta["val"].shape[1], _pair(node.args[1])
     stride = _pair(node.args[2]) if len(node.args) > 2 and node.args[2] else kernel
     padding = _pair(node.args[3]) if len(node.args) > 3 else (0, 0)
     name = f"average_{node.name}"
     graph.register_buffer(name, torch.full((channels, 1, *kernel), 1 / (kernel[0] * kernel[1])))
     weight = graph.graph.get_attr(name)
-    weight.meta["val"] = graph.get_buffer(name)
+    if _quantizer(node) is not None:
+        quantizer = PerChannelFakeQuantize(
+            dtype=torch.int8, quant_min=-127, quant_max=127, qscheme=torch.per_channel_symmetric
+        )
+        quantizer(graph.get_buffer(name))
+        graph.add_submodule(f"{name}_range", quantizer)
+        weight = graph.graph.call_module(f"{name}_range", (weight,))
     return graph.graph.call_function(
-        aten.conv2d.default, (source, weight, None, list(stride), list(padding), [1, 1], channels)
+        aten.conv2d.default, (node.args[0], weight, None, list(stride), list(padding), [1, 1], channels)
     )
+
+
+def _quantizer(node: Node) -> str | None:
+    """Name of the fake quantiser behind a node."""
+    return next((str(user.target) for user in node.users if user.op == "call_module"), None)
 
 
 def _doubles(node: Node) -> bool:
@@ -79,11 +96,11 @@ def _doubles(node: Node) -> bool:
 
 def _upsample(graph: GraphModule, node: Node) -> Node:
     _, channels, height, width = node.meta["val"].shape
-    quantizer = next((user.target for user in node.users if user.op == "call_module"), None)
+    quantizer = _quantizer(node)
 
     def call(target: Any, *arguments: Any) -> Node:
         new = graph.graph.call_function(target, arguments)
-        return new if quantizer is None else graph.graph.call_module(str(quantizer), (new,))
+        return new if quantizer is None else graph.graph.call_module(quantizer, (new,))
 
     rows = call(aten.permute.default, node.args[0], [0, 2, 3, 1])  # [B, H / 2, W / 2, C]
     twice = call(aten.cat.default, [rows, rows], 3)  # [B, H / 2, W / 2, 2 C]: each pixel twice
