@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from yolo.export.ungroup import ungroup
+
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
-from onnx import TensorProto, helper, numpy_helper
-
-from yolo.export.ungroup import ungroup
+helper, numpy_helper = onnx.helper, onnx.numpy_helper
 
 
 def test_a_grouped_convolution_gives_the_same_with_one_group(tmp_path: Path) -> None:
@@ -24,8 +24,8 @@ def test_a_grouped_convolution_gives_the_same_with_one_group(tmp_path: Path) -> 
         helper.make_node("DequantizeLinear", ["weights", "scales", "zeros"], ["real"], axis=0),
         helper.make_node("Conv", ["x", "real"], ["y"], group=2, pads=[1, 1, 1, 1]),
     ]
-    entry = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 5, 5])
-    end = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 6, 5, 5])
+    entry = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 4, 5, 5])
+    end = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 6, 5, 5])
     graph = helper.make_graph(nodes, "g", [entry], [end], constants)
     path = tmp_path / "a.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
