@@ -117,14 +117,14 @@ END
     chown -R "$user" "$workspace"
 }
 
-# mAP of a file in the image, which may be no more than 0.001 from the checkpoint's.
+# mAP of a file in the image, which may be as far from the checkpoint's as the second argument says.
 validate_inside() {
     local file
     for file in best.ckpt "$1"; do
         inside yolo validate --checkpoint "/workspace/$file" --data.format yolo --data.root /workspace/dataset --workers 0 \
             --output "/workspace/measured/$file"
     done
-    "$python" - "$workspace/measured" "$1" <<'END'
+    "$python" - "$workspace/measured" "$@" <<'END'
 import json
 import sys
 from pathlib import Path
@@ -133,20 +133,29 @@ checkpoint, exported = (
     json.loads(Path(sys.argv[1], name, "metrics.json").read_text())["summary"]["AP"] for name in ("best.ckpt", sys.argv[2])
 )
 print(f"AP50-95 of the checkpoint {checkpoint:.6f}, of {sys.argv[2]} {exported:.6f}")
-sys.exit(abs(checkpoint - exported) > 0.001)
+sys.exit(abs(checkpoint - exported) > float(sys.argv[3]))
 END
 }
 
+# INT8 where the network is trained: random ones do not bear it, and such files are refused.
+calibrated=(--quantization int8 --images /workspace/dataset/images/val --calibration-images /workspace/dataset/images/train)
+
 use_tflite() {
+    local numbers=(--quantization fp32) limit=0.0005
+    [ -z "${CHECKPOINT:-}" ] || numbers=("${calibrated[@]}") limit=0.015
     export_inside --checkpoint /workspace/best.ckpt --format saved_model --output /workspace/saved_model/
-    validate_inside saved_model
+    validate_inside saved_model 0.001
     inside /opt/tflite/bin/python -c \
         "import tensorflow; print(tensorflow.saved_model.load('/workspace/saved_model').signatures['serving_default'])"
+    export_inside --checkpoint /workspace/best.ckpt --format tflite --output /workspace/best.tflite "${numbers[@]}"
+    validate_inside best.tflite "$limit"
 }
 
 use_rknn() {
-    export_inside --checkpoint /workspace/best.ckpt --format rknn --output /workspace/best.rknn --quantization int8 \
-        --images /workspace/dataset/images/val --calibration-images /workspace/dataset/images/train
+    local numbers=(--quantization fp16)
+    [ -z "${CHECKPOINT:-}" ] || numbers=("${calibrated[@]}")
+    export_inside --checkpoint /workspace/best.ckpt --format rknn --output /workspace/best.rknn "${numbers[@]}"
+    validate_inside best.rknn 0.02
 }
 
 configure_pip

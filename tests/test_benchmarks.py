@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,12 @@ import pytest
 import torch
 
 from tests.conftest import Run
+from tests.export.own_dataset import write_own_dataset
+from tests.export.random_network import random_checkpoint
+from tests.export.tflite_files import SMALL
 from tests.tiny_dataset import write_dataset
 from yolo import Detector
+from yolo.models.checkpoint import allow_network
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 YARDSTICK = """
@@ -39,10 +44,11 @@ ARGUMENTS = {
     "loaders": "data/images/val --images 1 --turns 1",
     "nms": "--anchors 40 --classes 3 --rounds 1",
     "predict": "best.ckpt data/images/val --images 4 --rounds 1",
+    "tflite": "own/a.ckpt own --threads 1 --runs 1 --files fp32 'int8 raw' --num-calibration 4",
     "tiling": "best.ckpt data --tile 64 --grid 2 --pictures 1",
     "train_step": "--size 64 --batch 1 --targets 3 --repeats 1",
 }
-SLOW = {"evaluation", "export", "labels"}
+SLOW = {"evaluation", "export", "labels", "tflite"}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +59,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run) -> Path:
     (folder / "data" / "data.yaml").write_text(f"names: {names}")
     (folder / "yardstick.py").write_text(YARDSTICK)
     (folder / "best.ckpt").symlink_to(tiny_run.best)
+    (folder / "own").mkdir()
+    allow_network(SMALL)
+    write_own_dataset(folder / "own", random_checkpoint(folder / "own" / "a.ckpt", SMALL))
     return folder
 
 
@@ -77,6 +86,6 @@ def test_benchmark(
     name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(workplace)
-    monkeypatch.setattr(sys, "argv", [f"{name}.py", *ARGUMENTS[name].split()])
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *shlex.split(ARGUMENTS[name])])
     runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
     assert capsys.readouterr().out

@@ -25,7 +25,21 @@ ALLOWED = {
     "export": {"export", "runtime", "quantization", "models", "boxes"},
     "training": {"training", "quantization", "evaluation", "data", "losses", "models", "boxes"},
 }
-OPTIONAL = {"onnx", "onnxruntime", "onnxslim", "tensorflow", "transformers", "wandb", "torchvision", "pycocotools"}
+OPTIONAL = {
+    "ai_edge_litert", "ai_edge_quantizer", "litert_torch", "onnx", "onnxruntime", "onnxslim", "pycocotools", "rknn",
+    "tensorflow", "torchao", "torchvision", "transformers", "wandb",
+}  # fmt: skip
+USERS = {
+    "ai_edge_litert": {"export/int8_checks.py", "runtime/tflite.py", "runtime/tflite_file.py"},
+    "ai_edge_quantizer": {"export/litert.py"},
+    "litert_torch": {"export/litert.py"},
+    "onnx": {"export/onnx.py", "export/ungroup.py"},
+    "onnxruntime": {"runtime/onnx.py"},
+    "onnxslim": {"export/onnx.py"},
+    "torchao": {f"quantization/{name}.py" for name in ("fake_quantize", "post_training", "tflite_rules")},
+    "wandb": {"training/loggers.py"},
+}
+"""Modules that import them, most inside functions."""
 
 
 def imported(path: Path) -> set[str]:
@@ -81,7 +95,7 @@ def test_optional_packages_are_not_needed() -> None:
             continue
         for name in {name.split(".")[0] for name in imported(path)} & OPTIONAL:
             users.setdefault(name, set()).add(str(path.relative_to(PACKAGE)))
-    assert users == {"onnx": {"export/onnx.py"}, "onnxslim": {"export/onnx.py"}, "onnxruntime": {"runtime/onnx.py"}}
+    assert users == USERS
     assert {name for path in FILES for name in imported(path) if name.startswith("hotcoco")} == {"hotcoco"}
     assert [p.name for p in FILES if "hotcoco" in imported(p)] == ["coco.py"]
     drawing = [p.name for p in FILES if any(name.startswith("matplotlib") for name in imported(p))]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from tests.export.random_network import card_of, randomise
 from yolo.boxes.nms import NMSOptions
@@ -14,8 +15,11 @@ from yolo.export.parity import (
     JITTER,
     WIDEST,
     Bars,
+    Conversion,
+    Networks,
     Parity,
     Stage,
+    Trial,
     bars_for,
     compare_stages,
     count_missed,
@@ -49,7 +53,7 @@ def parity(
         return [spoil(outputs[0]), *outputs[1:]]
 
     file = ExportedNetwork(record, run, 1)
-    return compare_stages(network, exportable, file, random_images(6, SIZE), OPTIONS, "random images")
+    return compare_stages(Networks(network, exportable, file), Trial(random_images(6, SIZE), "random images", OPTIONS))
 
 
 @pytest.mark.parametrize("form", ["full", "split", "raw"])
@@ -71,7 +75,7 @@ def test_half_precision_has_bars_of_its_own(network: DetectionModel) -> None:
         return [output.numpy() for output in exportable(torch.from_numpy(images).half())]
 
     file = ExportedNetwork(record, run, 1)
-    found = compare_stages(network, exportable, file, random_images(2, SIZE), OPTIONS, "random images")
+    found = compare_stages(Networks(network, exportable, file), Trial(random_images(2, SIZE), "random images", OPTIONS))
     assert found.failures == []
     assert found.stages[0].boxes > BARS["fp32"].boxes  # those of float32 would refuse it
 
@@ -99,7 +103,7 @@ def test_what_is_no_number_fails(network: DetectionModel) -> None:
         output[:, 0, 0] = np.nan
         return output
 
-    assert any("boxes differ by nan" in failure for failure in parity(network, spoil, batch=1).failures)
+    assert any("boxes or scores are not finite" in failure for failure in parity(network, spoil, batch=1).failures)
 
 
 def test_missed_detections() -> None:
@@ -122,12 +126,63 @@ def test_noise_of_the_network_itself_widens_the_bars() -> None:
 
     assert bars_for("fp32", noise(1e-3, 1e-5)) == BARS["fp32"]
     assert bars_for("fp32", noise(0.1, 1e-3, 2)) == Bars(
-        pytest.approx(0.3), pytest.approx(3e-3), pytest.approx(0.6), pytest.approx(0.06)
+        *(pytest.approx(value) for value in (0.3, 3e-3, 0.6, 3e-3, 0.06))
     )
     assert bars_for("fp32", noise(50, 0.5, 90)) == WIDEST
     assert bars_for("fp32", noise(float("nan"), float("nan"))) == BARS["fp32"]
     assert bars_for("fp16", noise(50)).boxes == BARS["fp16"].boxes
     assert bars_for("fp32", replace(noise(0), detections=0)) == BARS["fp32"]
+
+
+class Coarse(nn.Module):
+    """Outputs of an exportable model, rounded."""
+
+    def __init__(self, exportable: ExportableModel) -> None:
+        super().__init__()
+        self.exportable = exportable
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple((16 * output).round() / 16 for output in self.exportable(images))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fragments"),
+    [
+        (lambda output: output, []),
+        (lambda output: output + 0.01, []),
+        (lambda output: -output, ["boxes differ by", "scores differ by"]),
+        (lambda output: 0 * output + 1, ["boxes differ by", "scores differ by", "all scores are the same"]),
+    ],
+)
+def test_an_int8_file_against_the_quantised_network(
+    network: DetectionModel, spoil: Callable[[np.ndarray], np.ndarray], fragments: list[str]
+) -> None:
+    exportable = ExportableModel(network, SIZE, "raw")
+    record = ExportRecord.of(exportable, "v9-t", card_of("v9-t", 3, SIZE), quantization="int8")
+    quantized = Coarse(exportable)
+
+    def run(images: np.ndarray) -> list[np.ndarray]:
+        return [spoil(output.numpy()) for output in quantized(torch.from_numpy(images))]
+
+    networks = Networks(network, exportable, ExportedNetwork(record, run, 1), quantized)
+    found = compare_stages(networks, Trial(random_images(2, SIZE), "random images", OPTIONS))
+    assert [stage.name for stage in found.stages] == ["torch, deployed", "torch, quantised", "file, batch 1"]
+    assert found.conversion is not None
+    assert found.conversion.quantized == found.stages[1]
+    for fragment in fragments:
+        assert any(failure.startswith("file, ") and fragment in failure for failure in found.failures), found.failures
+    assert len(found.conversion.failures) == min(len(fragments), 2)
+    assert (found.failures == []) == (not fragments)
+
+
+def test_a_file_that_says_nothing_finite_fails() -> None:
+    stage = Stage("file", 1.0, 0.1, 0.1, 0.01, 5, 0)
+    assert Conversion(stage, stage).failures == []
+    assert len(Conversion(replace(stage, scores_mean=float("nan")), stage).failures) == 1
+    (failure,) = Conversion(replace(stage, boxes_mean=0.2), stage).failures
+    assert failure.startswith(
+        "file: boxes differ by 0.2 pixels on average from the quantised network, which differs by"
+    )
 
 
 def test_images_and_choices() -> None:

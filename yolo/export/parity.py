@@ -134,11 +134,16 @@ class Trial:
     options: NMSOptions
 
 
+ROUNDING = 3.0
+"""Times the change by quantisation that an INT8 file may differ from the quantised network on average."""
+
+
 @dataclass(frozen=True)
 class Conversion:
     """An INT8 file against what it should compute; every operator rounds, so that neither is the other to the bit.
 
-    The bar is what quantisation itself changes: LiteRT's own two sets of kernels differ by half of that on a v9-t.
+    The bar is three times what quantisation itself changes. LiteRT's own two sets of kernels differ by half of that on
+    a trained v9-t, a file from its network by as much on one with random weights, and an RKNN file by twice as much.
     """
 
     file: Stage
@@ -152,10 +157,10 @@ class Conversion:
         found = []
         for what, unit in (("boxes", " pixels"), ("scores", "")):
             mean, cost = (getattr(stage, f"{what}_mean") for stage in (self.file, self.quantized))
-            if not mean <= cost:
+            if not mean <= ROUNDING * cost:
                 found.append(
                     f"{self.file.name}: {what} differ by {mean:.3g}{unit} on average from the quantised network, "
-                    f"which differs by {cost:.3g} from the one in float, and no more is allowed"
+                    f"which differs by {cost:.3g} from the one in float; {ROUNDING:g} times that is allowed"
                 )
         return found
 

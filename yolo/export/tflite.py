@@ -94,8 +94,10 @@ def write(source: Source, config: TFLiteConfig, path: Path) -> Written:
 def _write_float(source: Source, config: TFLiteConfig, path: Path) -> Written:
     from yolo.export import litert
     from yolo.models.exportable import WithOutputs
+    from yolo.quantization.rewrites import upsample_by_concatenation
 
-    network = WithOutputs(_float(source.model, config, int8=False), source.model)
+    graph = _graph(source.model)
+    network = WithOutputs(upsample_by_concatenation(graph) if config.xnnpack_optimize else graph, source.model)
     content = litert.convert(litert.ChannelsLast(network), source.model.image_size, quantized=False)
     if config.numbers in ("fp16", "dynamic"):
         content = litert.smaller_weights(content, config.numbers)
@@ -115,15 +117,13 @@ def _write_int8(source: Source, config: TFLiteConfig, path: Path) -> Written:
     return Written({}, notes, tuple(check_int8(graph, path)), network)
 
 
-def _float(model: ExportableModel, config: TFLiteConfig, *, int8: bool) -> GraphModule:
+def _graph(model: ExportableModel) -> GraphModule:
     import torch
 
     from yolo.models.exportable import RawOutputs
     from yolo.quantization.post_training import exported_graph
-    from yolo.quantization.rewrites import rewrite_for_xnnpack
 
-    graph = exported_graph(RawOutputs(model), torch.zeros(1, 3, *model.image_size))
-    return rewrite_for_xnnpack(graph, int8) if config.xnnpack_optimize else graph
+    return exported_graph(RawOutputs(model), torch.zeros(1, 3, *model.image_size))
 
 
 def _quantized(source: Source, config: TFLiteConfig) -> tuple[GraphModule, tuple[str, ...]]:
@@ -131,10 +131,13 @@ def _quantized(source: Source, config: TFLiteConfig) -> tuple[GraphModule, tuple
     from yolo.quantization import is_quantized
     from yolo.quantization.network import shared_ranges
     from yolo.quantization.post_training import quantize_after_training
+    from yolo.quantization.rewrites import rewrite_for_xnnpack
 
     model = source.model
     if is_quantized(model.network):
-        return model.network.quantized_graph(), model.network.left_in_float
+        return model.network.quantized_graph(for_xnnpack=config.xnnpack_optimize), model.network.left_in_float
     assert source.calibration is not None, "the command sees to it"
-    graph = _float(model, config, int8=True)
-    return quantize_after_training(graph, source.calibration, shared_ranges(len(model.levels)))
+    graph, shared = _graph(model), shared_ranges(len(model.levels))
+    if not config.xnnpack_optimize:
+        return quantize_after_training(graph, source.calibration, shared)
+    return quantize_after_training(graph, source.calibration, shared, rewrite_for_xnnpack)

@@ -159,7 +159,8 @@ def load_model(path: str | Path) -> tuple[DetectionModel, ModelCard]:
         model.load_state_dict(network_tensors(contents))
     except RuntimeError as error:
         raise UserError(
-            f"{path}: the weights do not fit the network {card.network.name!r} they name: {error}"
+            f"{path}: the weights do not fit the network {card.network.name!r} they name: "
+            f"{' '.join(str(error).split())[:300]}"
         ) from error
     return model.eval(), card
 

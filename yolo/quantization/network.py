@@ -61,7 +61,6 @@ class QuantizedNetwork(DetectionModel):
         exportable = ExportableModel(base.eval(), self.image_size, "raw")
         self.levels = exportable.levels
         graph = exported_graph(RawOutputs(exportable), torch.zeros(2, 3, height, width), any_batch=True)
-        rewrite_for_xnnpack(graph, int8=True)
         self.graph, self.left_in_float = with_fake_quantizers(graph, shared_ranges(len(self.levels)), keep_float)
         used = {str(node.target) for node in self.graph.graph.nodes if node.op == "get_attr" and node.users}
         for name, parameter in self.graph.named_parameters():
@@ -143,12 +142,16 @@ class QuantizedNetwork(DetectionModel):
         """The weights: an average of scales beside zero points that are none would be no range."""
         return dict(self.named_parameters())
 
-    def quantized_graph(self, int8_weights: bool = False) -> GraphModule:
-        """A copy with quantise and dequantise operators: what files are made of; see `quantized_graph`."""
+    def quantized_graph(self, *, int8_weights: bool = False, for_xnnpack: bool = False) -> GraphModule:
+        """A copy with quantise and dequantise operators: what files are made of; see `quantized_graph`.
+
+        `for_xnnpack` writes pooling and upsampling in operators that XNNPACK has.
+        """
         network = self.deploy()
         with torch.no_grad():  # the scales of weights are those of a forward pass
             network(torch.zeros(1, 3, *self.image_size, device=self.bins.device))
-        return quantized_graph(network.graph, int8_weights)
+        graph = rewrite_for_xnnpack(network.graph) if for_xnnpack else network.graph
+        return quantized_graph(graph, int8_weights)
 
     def deploy(self) -> QuantizedNetwork:
         """A copy in evaluation mode: it is fused already."""

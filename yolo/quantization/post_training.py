@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,7 +31,10 @@ def exported_graph(network: nn.Module, images: Tensor, any_batch: bool = False) 
 
 @torch.no_grad()
 def quantize_after_training(
-    graph: GraphModule, calibration: Iterable[Tensor], shared_outputs: Iterable[Iterable[int]]
+    graph: GraphModule,
+    calibration: Iterable[Tensor],
+    shared_outputs: Iterable[Iterable[int]],
+    before_quantising: Callable[[GraphModule], GraphModule] = lambda graph: graph,
 ) -> tuple[GraphModule, tuple[str, ...]]:
     """Find the range of every tensor and put quantisation into the graph.
 
@@ -39,6 +42,7 @@ def quantize_after_training(
         graph: of a network with normalisation fused, by `exported_graph`; it is used up.
         calibration: float32 [1, 3, H, W] in 0..1 each.
         shared_outputs: numbers of outputs with a common range.
+        before_quantising: changes the graph that holds calibrated fake quantisers.
 
     Returns:
         The graph with quantise and dequantise operators, and the operators that TFLite's rules do not cover, which
@@ -47,7 +51,7 @@ def quantize_after_training(
     prepared, left_in_float = with_fake_quantizers(graph, shared_outputs)
     for images in calibration:
         prepared(images)
-    return quantized_graph(prepared), left_in_float
+    return quantized_graph(before_quantising(prepared)), left_in_float
 
 
 def with_fake_quantizers(
@@ -76,7 +80,26 @@ def with_fake_quantizers(
     for pattern, count in quantizer.kept.items():
         if not count:
             raise UserError(f"--keep-float {pattern} matches no part of the network")
+    _name_by_tensor(prepared)
     return prepared, tuple(quantizer.left_in_float)
+
+
+def _name_by_tensor(prepared: GraphModule) -> None:
+    """Call each fake quantiser after the first tensor behind which it stands: torchao numbers them through, so that
+    checkpoints would depend on every rule."""
+    from yolo.quantization.fake_quantize import FakeQuantize
+
+    names: dict[str, str] = {}
+    for node in prepared.graph.nodes:
+        if node.op != "call_module" or not isinstance(prepared.get_submodule(node.target), FakeQuantize):
+            continue
+        if node.target not in names:
+            names[node.target] = f"range_{node.args[0].name}"
+            prepared.add_submodule(names[node.target], prepared.get_submodule(node.target))
+        node.target = names[node.target]
+    for name in names:
+        delattr(prepared, name)
+    prepared.recompile()
 
 
 @torch.no_grad()

@@ -5,29 +5,47 @@ What it lacks runs in LiteRT's slower kernels, and cuts the graph into pieces.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
 
+from yolo.quantization.fake_quantize import PerChannelFakeQuantize
+
 aten = torch.ops.aten
 
 
-@torch.no_grad()
-def rewrite_for_xnnpack(graph: GraphModule, int8: bool) -> GraphModule:
-    """The same function without operators that XNNPACK lacks; in place.
+def rewrite_for_xnnpack(graph: GraphModule) -> GraphModule:
+    """Both of the following, in a graph with fake quantisers."""
+    return upsample_by_concatenation(average_by_convolution(graph))
 
-    Average pooling, which it lacks in INT8 alone, becomes a convolution of each channel with a constant; nearest
-    upsampling by two becomes concatenations of the map with itself, row by row in the memory layout of TFLite.
+
+@torch.no_grad()
+def average_by_convolution(graph: GraphModule) -> GraphModule:
+    """Make average pooling, which XNNPACK lacks in INT8, a convolution of each channel with a constant; in place.
+
+    In a graph with fake quantisers the constant gets one, too, and the output keeps that of the pooling. Not before
+    training: rknn-toolkit2 (2.5) dies of such convolutions.
     """
-    for node in list(graph.graph.nodes):
+    return _replaced(graph, lambda node: node.target == aten.avg_pool2d.default and _is_a_convolution(node), _average)
+
+
+@torch.no_grad()
+def upsample_by_concatenation(graph: GraphModule) -> GraphModule:
+    """Make nearest upsampling by two concatenations of the map with itself, in TFLite's memory layout; in place.
+
+    A fake quantiser behind the upsampling comes to stand behind each of the new operators: none changes a number.
+    """
+    return _replaced(graph, lambda node: node.target == aten.upsample_nearest2d.vec and _doubles(node), _upsample)
+
+
+def _replaced(
+    graph: GraphModule, which: Callable[[Node], bool], by: Callable[[GraphModule, Node], Node]
+) -> GraphModule:
+    for node in [node for node in graph.graph.nodes if which(node)]:
         with graph.graph.inserting_before(node):
-            if int8 and node.target == aten.avg_pool2d.default and _is_a_convolution(node):
-                new = _convolution(graph, node)
-            elif node.target == aten.upsample_nearest2d.vec and _factors(node) == (2.0, 2.0):
-                new = _concatenations(graph, node)
-            else:
-                continue
+            new = by(graph, node)
         new.meta = dict(node.meta)
         node.replace_all_uses_with(new)
         graph.graph.erase_node(node)
@@ -47,42 +65,46 @@ def _pair(value: Any) -> tuple[int, int]:
     return int(values[0]), int(values[-1])
 
 
-def _convolution(graph: GraphModule, node: Node) -> Node:
-    source = node.args[0]
-    assert isinstance(source, Node)
-    channels, kernel = source.meta["val"].shape[1], _pair(node.args[1])
+def _average(graph: GraphModule, node: Node) -> Node:
+    channels, kernel = node.meta["val"].shape[1], _pair(node.args[1])
     stride = _pair(node.args[2]) if len(node.args) > 2 and node.args[2] else kernel
     padding = _pair(node.args[3]) if len(node.args) > 3 else (0, 0)
     name = f"average_{node.name}"
     graph.register_buffer(name, torch.full((channels, 1, *kernel), 1 / (kernel[0] * kernel[1])))
     weight = graph.graph.get_attr(name)
-    weight.meta["val"] = graph.get_buffer(name)
+    if _quantizer(node) is not None:
+        quantizer = PerChannelFakeQuantize(
+            dtype=torch.int8, quant_min=-127, quant_max=127, qscheme=torch.per_channel_symmetric
+        )
+        quantizer(graph.get_buffer(name))
+        graph.add_submodule(f"{name}_range", quantizer)
+        weight = graph.graph.call_module(f"{name}_range", (weight,))
     return graph.graph.call_function(
-        aten.conv2d.default, (source, weight, None, list(stride), list(padding), [1, 1], channels)
+        aten.conv2d.default, (node.args[0], weight, None, list(stride), list(padding), [1, 1], channels)
     )
 
 
-def _factors(node: Node) -> tuple[float, ...]:
-    return tuple(node.args[2] or ()) if len(node.args) > 2 else ()  # type: ignore[arg-type]
+def _quantizer(node: Node) -> str | None:
+    """Name of the fake quantiser behind a node."""
+    return next((str(user.target) for user in node.users if user.op == "call_module"), None)
 
 
-def _concatenations(graph: GraphModule, node: Node) -> Node:
-    source = node.args[0]
-    assert isinstance(source, Node)
-    value = source.meta["val"]
-    _, channels, height, width = value.shape
+def _doubles(node: Node) -> bool:
+    factors: Any = node.args[2] if len(node.args) > 2 else None
+    return tuple(factors or ()) == (2.0, 2.0)
 
-    def call(target: object, *arguments: object) -> Node:
-        nonlocal value
-        new = graph.graph.call_function(target, arguments)  # type: ignore[arg-type]
-        new.meta = dict(node.meta)  # the part of the network that it is in
-        given = [[value, value]] if target is aten.cat.default else [value]
-        value = new.meta["val"] = target(*given, *arguments[1:])  # type: ignore[operator]
-        return new
 
-    rows = call(aten.permute.default, source, [0, 2, 3, 1])  # [B, H, W, C]
-    twice = call(aten.cat.default, [rows, rows], 3)  # [B, H, W, 2 C]: each pixel twice
-    line = call(aten.reshape.default, twice, [-1, height, 1, 2 * width * channels])
+def _upsample(graph: GraphModule, node: Node) -> Node:
+    _, channels, height, width = node.meta["val"].shape
+    quantizer = _quantizer(node)
+
+    def call(target: Any, *arguments: Any) -> Node:
+        new = graph.graph.call_function(target, arguments)
+        return new if quantizer is None else graph.graph.call_module(quantizer, (new,))
+
+    rows = call(aten.permute.default, node.args[0], [0, 2, 3, 1])  # [B, H / 2, W / 2, C]
+    twice = call(aten.cat.default, [rows, rows], 3)  # [B, H / 2, W / 2, 2 C]: each pixel twice
+    line = call(aten.reshape.default, twice, [-1, height // 2, 1, width * channels])
     lines = call(aten.cat.default, [line, line], 3)  # each row twice
-    large = call(aten.reshape.default, lines, [-1, 2 * height, 2 * width, channels])
-    return call(aten.permute.default, large, [0, 3, 1, 2])
+    large = call(aten.reshape.default, lines, [-1, height, width, channels])
+    return graph.graph.call_function(aten.permute.default, (large, [0, 3, 1, 2]))

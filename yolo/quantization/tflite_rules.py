@@ -31,7 +31,7 @@ CONVOLUTIONS = {aten.conv2d.default}
 COMPUTING = CONVOLUTIONS | {aten.add.Tensor, aten.mul.Tensor, aten.sub.Tensor, aten.hardswish.default}
 """Operators whose output has a range of its own."""
 SIGMOID = aten.sigmoid.default
-FUSED = {aten.relu.default, aten.relu_.default, aten.hardtanh.default, aten.clamp.default}
+FUSED = {aten.relu.default, aten.relu_.default, aten.relu6.default, aten.hardtanh.default, aten.clamp.default}
 """Activations that TFLite computes inside the operator before them."""
 MOVING = {
     aten.cat.default,
@@ -73,10 +73,14 @@ class TFLiteQuantizer(Quantizer):
     def annotate(self, model: GraphModule) -> GraphModule:
         """Say of every tensor how it is quantised; see torchao's `Quantizer`."""
         self.left_in_float, self.kept = [], dict.fromkeys(self.keep_float, 0)
-        nodes = [node for node in model.graph.nodes if _makes_a_tensor(node) and self._is_quantised(node)]
+        tensors = [node for node in model.graph.nodes if _makes_a_tensor(node)]
+        quantised = {node for node in tensors if self._is_quantised(node)}
+        nodes = [node for node in tensors if node in quantised or _goes_into(node, quantised)]
         roots = self._groups(model, nodes)
         for node in nodes:
-            self._annotate(node, roots)
+            inputs = _weights(node) if node in quantised else {}
+            output = None if _is_fused_into_its_user(node) else self._output(node, roots[node])
+            node.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(inputs, output, _annotated=True)
         return model
 
     def validate(self, model: GraphModule) -> None:
@@ -92,23 +96,6 @@ class TFLiteQuantizer(Quantizer):
             self.left_in_float.append(str(node.target))
         return not matching and _is_known(node)
 
-    def _annotate(self, node: Node, roots: dict[Node, Node]) -> None:
-        root = roots[node]
-        from_float = _moves(node) and node is root  # moved in float, and quantised behind that
-        inputs: dict[Node, QuantizationSpecBase | None] = {
-            source: SharedQuantizationSpec(root) if _moves(node) else _own_range()
-            for source in node.all_input_nodes
-            if _makes_a_tensor(source) and source not in roots and not from_float
-        }
-        if node.target in CONVOLUTIONS:
-            weight = node.args[1]
-            assert isinstance(weight, Node)
-            inputs[weight] = QuantizationSpec(
-                torch.int8, PerChannelFakeQuantize, -127, 127, torch.per_channel_symmetric, ch_axis=0
-            )
-        output = None if _is_fused_into_its_user(node) else self._output(node, root)
-        node.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(inputs, output, _annotated=True)
-
     def _output(self, node: Node, root: Node) -> QuantizationSpecBase | None:
         if node is not root:
             return SharedQuantizationSpec(root)
@@ -116,7 +103,7 @@ class TFLiteQuantizer(Quantizer):
             return _activation(FixedFakeQuantize.with_args(step=1 / 255, zero=LEVELS[0]))
         if node.target == SIGMOID:
             return _activation(FixedFakeQuantize.with_args(step=1 / 256, zero=LEVELS[0]))
-        return _own_range()
+        return _activation(RangeFakeQuantize)
 
     def _groups(self, model: GraphModule, nodes: list[Node]) -> dict[Node, Node]:
         """Of every tensor the first of those it shares its range with."""
@@ -143,8 +130,13 @@ def _activation(find: Any) -> QuantizationSpec:
     return QuantizationSpec(torch.int8, find, *LEVELS, torch.per_tensor_affine)
 
 
-def _own_range() -> QuantizationSpec:
-    return _activation(RangeFakeQuantize)
+def _weights(node: Node) -> dict[Node, QuantizationSpecBase | None]:
+    if node.target not in CONVOLUTIONS:
+        return {}
+    weight = node.args[1]
+    assert isinstance(weight, Node)
+    spec = QuantizationSpec(torch.int8, PerChannelFakeQuantize, -127, 127, torch.per_channel_symmetric, ch_axis=0)
+    return {weight: spec}
 
 
 NETWORK = "model.network."
@@ -158,6 +150,13 @@ def part_name(path: str) -> str:
 
 def _makes_a_tensor(node: Node) -> bool:
     return isinstance(node.meta.get("val"), torch.Tensor) and node.op in ("placeholder", "call_function")
+
+
+def _goes_into(node: Node, quantised: set[Node]) -> bool:
+    """Whether a float tensor is taken by a quantised operator, as it is or in a list of chunks."""
+    if _makes_a_tensor(node) and not node.meta["val"].is_floating_point():
+        return False
+    return any(user in quantised or (not _makes_a_tensor(user) and _goes_into(user, quantised)) for user in node.users)
 
 
 def _moves(node: Node) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from yolo.errors import UserError
+from yolo.forms import INPUT
 from yolo.quiet import quiet_descriptors
 from yolo.runtime.network import ExportedNetwork, require_outputs
 from yolo.runtime.tflite_file import SIGNATURE, read_record
@@ -29,14 +31,16 @@ def open_network(path: Path) -> ExportedNetwork:
     """
     record = read_record(path)
     interpreter = open_interpreter(path)
+    found = interpreter.get_signature_list().get(SIGNATURE, {"inputs": None})["inputs"]
+    if found != [INPUT]:
+        raise UserError(f"{path}: its inputs are {found}, expected {INPUT!r}")
     runner = interpreter.get_signature_runner(SIGNATURE)
-    (image,) = runner.get_input_details().values()
-    outputs = runner.get_output_details()
+    image, outputs = runner.get_input_details()[INPUT], runner.get_output_details()
     if list(image["shape"]) != [1, *record.image_size, 3]:
         raise UserError(f"{path}: its input is {image['shape'].tolist()}, by its record images of {record.image_size}")
     maps = record.form == "raw"
     order = (0, 3, 1, 2) if maps else (0, 1, 2)
-    shapes = {name: [entry["shape"][axis] for axis in order] for name, entry in outputs.items()}
+    shapes = {name: _reordered(entry["shape"].tolist(), order) for name, entry in outputs.items()}
     require_outputs({name: shapes.get(name, []) for name in record.outputs}, record, str(path))
     wanted = [outputs[name] for name in record.outputs]
 
@@ -47,6 +51,10 @@ def open_network(path: Path) -> ExportedNetwork:
         return [values.transpose(order) for values in found]
 
     return ExportedNetwork(record, run, path.stat().st_size)
+
+
+def _reordered(shape: list[int], order: Sequence[int]) -> list[int]:
+    return [shape[axis] for axis in order] if len(shape) == len(order) else shape
 
 
 def to_numbers(values: NDArray[np.float32], tensor: Any) -> NDArray[Any]:
