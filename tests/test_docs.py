@@ -135,6 +135,8 @@ def test_command(document: str, line: str, workplace: Path, monkeypatch: pytest.
         arguments.append("--data.num_workers=0")  # each would import everything anew
     if arguments[0] == "qat-finetune":
         arguments += ["--epochs=1", "--num-calibration=2", *SMALL[2:3], *SMALL[4:]]
+    if arguments[0] == "sensitivity" and "--map" in arguments:
+        arguments.append("--data.num_workers=0")
     if arguments[0] in ("encrypt-images", "cache-export"):
         arguments.append("--force")
     run = launch_yolo if "devices" in line else run_yolo

@@ -42,7 +42,7 @@ def test_exported_files_have_one_size(tmp_path: Path) -> None:
     require_size(open_model(random_checkpoint(tmp_path / "a.ckpt", "v9-t"))[0], (640, 640))
     exported = open_model(write_model(tmp_path / "a.onnx", record().to_json()))[0]
     require_size(exported, (64, 96))
-    with pytest.raises(UserError, match="exported for images of 64 x 96"):
+    with pytest.raises(UserError, match="made for images of 64 x 96"):
         require_size(exported, (96, 64))
 
 

@@ -119,14 +119,14 @@ def test_detector(pair: tuple[Path, Path]) -> None:
     found, wanted = (Detector.load(path, device="cpu")(image) for path in pair)
     assert len(found) == len(wanted) > 0
     np.testing.assert_allclose(found.boxes, wanted.boxes, atol=0.02)
-    with pytest.raises(UserError, match="exported for images of 64 x 64"):
+    with pytest.raises(UserError, match="made for images of 64 x 64"):
         Detector.load(pair[0], image_size=96)
 
 
 def test_other_sizes_of_a_file_are_refused(exported: Path, tmp_path: Path) -> None:
     for command in (["validate"], ["predict", "-s", str(exported)]):
         done = run_yolo(*command, "-c", exported, "-o", tmp_path / "out", "--size", "96")
-        assert_user_error(done, "exported for images of 64 x 64", "96 x 96")
+        assert_user_error(done, "made for images of 64 x 64", "96 x 96")
     assert list(tmp_path.iterdir()) == []
 
 
