@@ -119,14 +119,14 @@ def test_detector(pair: tuple[Path, Path]) -> None:
     found, wanted = (Detector.load(path, device="cpu")(image) for path in pair)
     assert len(found) == len(wanted) > 0
     np.testing.assert_allclose(found.boxes, wanted.boxes, atol=0.02)
-    with pytest.raises(UserError, match="exported for images of 64 x 64"):
+    with pytest.raises(UserError, match="made for images of 64 x 64"):
         Detector.load(pair[0], image_size=96)
 
 
 def test_other_sizes_of_a_file_are_refused(exported: Path, tmp_path: Path) -> None:
     for command in (["validate"], ["predict", "-s", str(exported)]):
         done = run_yolo(*command, "-c", exported, "-o", tmp_path / "out", "--size", "96")
-        assert_user_error(done, "exported for images of 64 x 64", "96 x 96")
+        assert_user_error(done, "made for images of 64 x 64", "96 x 96")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -309,11 +309,11 @@ def test_impossible_requests(
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = random_checkpoint(tmp_path / "a.ckpt", "v9-t")
 
-    def refuse(path: Path, *_: Any, **__: Any) -> None:
-        raise PermissionError(13, "Permission denied", str(path))  # root, whom tests may run as, is never refused
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")  # root, whom tests may run as, is never refused
 
     (tmp_path / "closed").mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
-    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     done = run_yolo("export", "-c", checkpoint, "-o", tmp_path / "closed" / "a.onnx")
     assert_user_error(done, "closed/a.onnx, which cannot be written: Permission denied")
 

@@ -64,7 +64,7 @@ def require(_: RknnConfig) -> None:
     from yolo.runtime.rknn import ENVIRONMENT
 
     onnx.require(onnx.OnnxConfig())
-    ENVIRONMENT.python()
+    ENVIRONMENT.require_package()
 
 
 def write(source: Source, config: RknnConfig, path: Path) -> Written:
@@ -148,4 +148,4 @@ def _write_images(pixels: Iterator[NDArray[np.uint8]], folder: Path) -> None:
     with (folder / "images.txt").open("w", encoding="utf-8") as listed:
         for number, image in enumerate(pixels):
             np.save(folder / f"{number}.npy", image.transpose(2, 0, 1)[None])
-            listed.write(f"{folder / f'{number}.npy'}\n")
+            listed.write(f"{number}.npy\n")  # where the toolkit will work; it splits paths at blanks

@@ -183,7 +183,7 @@ def test_a_step_that_went_wrong_runs_again_to_the_last_bit(trained: Path, tmp_pa
 
 
 def test_what_cannot_be_trained_so(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="trains quantised networks, --model.model_config is"):
+    with pytest.raises(UserError, match=r"trains quantised networks, --model.model_config is"):
         fit(YOLOModule(TINY, image_size=SIZE), [QATCallback()], max_epochs=1)
     with pytest.raises(UserError, match="precision is bf16-mixed, but INT8 is simulated in 32-true"):
         fit(module_of(trained), [QATCallback()], max_epochs=1, precision="bf16-mixed")
@@ -191,11 +191,11 @@ def test_what_cannot_be_trained_so(trained: Path, tmp_path: Path) -> None:
         QATCallback(distill=1.0)
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(UserError, match="--calibration-images is .*empty: no images in this folder"):
+    with pytest.raises(UserError, match=r"--calibration-images is .*empty: no images in this folder"):
         fit(module_of(trained), [QATCallback(calibration_images=str(empty))], max_epochs=1)
-    with pytest.raises(UserError, match="data.letterbox is 'corner', the checkpoint was trained with 'center'"):
+    with pytest.raises(UserError, match=r"data.letterbox is 'corner', the checkpoint was trained with 'center'"):
         fit(module_of(trained), [QATCallback()], max_epochs=1, datamodule=data(letterbox="corner"))
-    with pytest.raises(UserError, match="gone.ckpt: no such checkpoint"):
+    with pytest.raises(UserError, match=r"gone.ckpt: no such checkpoint"):
         fit(module_of(trained), [QATCallback(distill=1.0, teacher=str(tmp_path / "gone.ckpt"))], max_epochs=1)
 
 
@@ -211,7 +211,7 @@ def test_resuming_from_a_run_in_float(trained: Path, tmp_path: Path) -> None:
     trainer = fit(YOLOModule(SMALL, image_size=SIZE), [], max_epochs=1, limit_train_batches=1)
     trainer.save_checkpoint(tmp_path / "float.ckpt")
     with pytest.raises(
-        UserError, match="the checkpoint holds the network .*SmallNetwork.*, the run is for .*Quantized"
+        UserError, match=r"the checkpoint holds the network .*SmallNetwork.*, the run is for .*Quantized"
     ):
         fit(module_of(None), [QATCallback()], tmp_path / "float.ckpt", max_epochs=2)
 
