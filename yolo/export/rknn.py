@@ -79,6 +79,7 @@ def write(source: Source, config: RknnConfig, path: Path) -> Written:
         UserError: the toolkit refuses the network.
     """
     from yolo.environments import run_worker
+    from yolo.export.ungroup import ungroup
     from yolo.quantization import is_quantized
     from yolo.runtime.rknn import ENVIRONMENT, write_simulation
 
@@ -86,6 +87,8 @@ def write(source: Source, config: RknnConfig, path: Path) -> Written:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         graph = onnx.write(source, onnx.OnnxConfig(form="raw"), folder / "model.onnx")
+        if learnt:
+            ungroup(folder / "model.onnx")
         settings = {
             "quantization": "learnt" if learnt else numbers,
             "target_platform": config.target_platform,
