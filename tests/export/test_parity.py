@@ -179,9 +179,9 @@ def test_a_file_that_says_nothing_finite_fails() -> None:
     stage = Stage("file", 1.0, 0.1, 0.1, 0.01, 5, 0)
     assert Conversion(stage, stage).failures == []
     assert len(Conversion(replace(stage, scores_mean=float("nan")), stage).failures) == 1
-    (failure,) = Conversion(replace(stage, boxes_mean=0.2), stage).failures
+    (failure,) = Conversion(replace(stage, boxes_mean=0.4), stage).failures
     assert failure.startswith(
-        "file: boxes differ by 0.2 pixels on average from the quantised network, which differs by"
+        "file: boxes differ by 0.4 pixels on average from the quantised network, which differs by"
     )
 
 
