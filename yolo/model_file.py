@@ -42,8 +42,8 @@ def require_size(model: DetectionModel, size: tuple[int, int]) -> None:
         assert model.fixed_size is not None
         height, width = model.fixed_size
         raise UserError(
-            f"the file was exported for images of {height} x {width} (height x width), --size is "
-            f"{size[0]} x {size[1]}: leave it out or export anew"
+            f"the network is made for images of {height} x {width} (height x width) alone, the size asked for is "
+            f"{size[0]} x {size[1]}: leave it out, or make one for it"
         )
 
 

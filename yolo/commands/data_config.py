@@ -48,7 +48,7 @@ class DataModuleArguments:
 
 
 @dataclass(frozen=True)
-class _Config:
+class DataConfig:
     """What counts of one config file."""
 
     path: Path
@@ -122,7 +122,7 @@ def add_data_options(parser: Parser, *, short: bool = True) -> None:
 
 def parse_with_data(
     parser: Parser, arguments: Sequence[str], stored: Mapping[str, Any] | None = None
-) -> tuple[dict[str, Any], DataOptions, ImageLoader | None, list[_Config]]:
+) -> tuple[dict[str, Any], DataOptions, ImageLoader | None, list[DataConfig]]:
     """Parse with a parser that has the data options: its other values, the data, its loader, and the configs read.
 
     Args:
@@ -134,7 +134,7 @@ def parse_with_data(
     names = next(action.option_strings for action in parser._actions if action.dest == "config")
     flags.add_argument(*names, dest="config", action="append", default=[])
     known, rest = flags.parse_known_args(list(arguments))
-    configs = [_read(find_config(name)) for name in known.config]
+    configs = [read_config(find_config(name)) for name in known.config]
     # Sections go in as the parser's own `--data SECTION`, so that they merge as those of `fit` do.
     sections = [stored or {}, *(config.data for config in configs)]
     given = [f"--data={json.dumps(section, default=str)}" for section in sections if section]
@@ -145,7 +145,8 @@ def parse_with_data(
     return parsed, DataOptions(**values), loader, configs
 
 
-def _read(path: Path) -> _Config:
+def read_config(path: Path) -> DataConfig:
+    """What counts of a config for a command that works on a dataset. UserError when it is none."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -160,7 +161,7 @@ def _read(path: Path) -> _Config:
     _check(path, data)
     image_size = model.get("image_size") if isinstance(model, dict) else None
     max_epochs = trainer.get("max_epochs") if isinstance(trainer, dict) else None
-    return _Config(path, data, image_size, content.get("seed_everything"), max_epochs)
+    return DataConfig(path, data, image_size, content.get("seed_everything"), max_epochs)
 
 
 def _check(path: Path, data: Mapping[str, Any]) -> None:
@@ -175,7 +176,7 @@ def _check(path: Path, data: Mapping[str, Any]) -> None:
         raise UserError(f"{path}: " + (f"unknown option {unknown[1]}.{unknown[2]}" if unknown else reason)) from error
 
 
-def _image_size(config: _Config) -> tuple[int, int]:
+def _image_size(config: DataConfig) -> tuple[int, int]:
     size = config.image_size
     numbers = size if isinstance(size, list | tuple) else [size]
     if not 1 <= len(numbers) <= 2 or not all(type(number) is int for number in numbers):
@@ -186,7 +187,7 @@ def _image_size(config: _Config) -> tuple[int, int]:
         raise UserError(f"{config.path}: model.image_size: {error}") from error
 
 
-def _seed(config: _Config) -> int:
+def _seed(config: DataConfig) -> int:
     try:
         return whole_seed(config.seed)
     except UserError as error:

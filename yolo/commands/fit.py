@@ -21,12 +21,14 @@ from yolo.evaluation.evaluator import METRIC_NAMES
 from yolo.lightning_output import options_at_fault, quiet
 from yolo.memory import memory_at_fault, training_settings
 from yolo.options import SentenceErrors
+from yolo.quantization import inner_network
 from yolo.shipped_configs import resolve_configs
 from yolo.size import as_size
 from yolo.training.callbacks import (
     BestCheckpoint,
     EMACallback,
     ExactResume,
+    QATCallback,
     TrainingSummaryCallback,
     YOLOProgressBar,
 )
@@ -121,7 +123,7 @@ class FitCLI(LightningCLI):
 
     def fit(self, model: YOLOModule, **kwargs: Any) -> None:
         """Train; a checkpoint to resume from is read as plain tensors."""
-        _refuse(self.trainer)
+        _refuse(self.trainer, model)
         given = self.config.fit.trainer
         refuse_setup(
             self.trainer, sync_batchnorm=given.sync_batchnorm, use_distributed_sampler=given.use_distributed_sampler
@@ -156,7 +158,7 @@ def _keep_metrics(trainer: Trainer) -> None:
         file.rename(file.with_name(f"metrics-{number}.csv"))
 
 
-def _refuse(trainer: Trainer) -> None:
+def _refuse(trainer: Trainer, model: YOLOModule) -> None:
     """UserError for options of the trainer that would leave a run without what a run is for."""
     if not trainer.loggers:
         raise UserError("--trainer.logger=false leaves the run without a folder: choose a logger, such as CSVLogger")
@@ -172,6 +174,11 @@ def _refuse(trainer: Trainer) -> None:
     every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
     if every is not None and epochs is not None and 0 < epochs < every:
         raise UserError(f"--trainer.check_val_every_n_epoch is {every}, but there are only {epochs} epochs")
+    if inner_network(model.network) and not any(isinstance(c, QATCallback) for c in trainer.callbacks):  # type: ignore[attr-defined]
+        raise UserError(
+            "--model.model_config is a quantised network, whose ranges QATCallback finds, and --trainer.callbacks has "
+            "none: see yolo qat-finetune, and add other callbacks by --trainer.callbacks+="
+        )
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         monitor = callback.monitor if isinstance(callback, BestCheckpoint | EarlyStopping) else None
         if monitor is not None and monitor not in LOGGED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +18,18 @@ if TYPE_CHECKING:
 
 SHORT = {"checkpoint": "c", "output": "o"}
 CALLBACK = "yolo.training.callbacks.QATCallback"
-MODEL = {"optimizer": "adamw", "warmup_epochs": 0.0, "freeze_backbone": False, "freeze_layers": None,
-         "freeze_until_epoch": 0, "compile": False}  # fmt: skip
+MODEL = {"optimizer": "adamw", "warmup_epochs": 0.0, "backbone_lr_scale": 1.0, "head_lr_scale": 1.0,
+         "freeze_backbone": False, "freeze_layers": None, "freeze_until_epoch": 0, "compile": False}  # fmt: skip
 """What is not as in the run of the float network: its rates are for networks that begin."""
+FROM_CHECKPOINT = (
+    "model_config",
+    "network_args",
+    "class_width",
+    "weight_path",
+    "num_classes",
+    "class_names",
+    "image_size",
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,9 @@ class QATOptions:
     distill: float = 0.0
     """Weight of a loss that holds the network to the checkpoint's; 1.0 is usual, 0 is none."""
     ckpt_path: str | None = None
-    """Checkpoint of such a run to go on from, or `last`."""
+    """Checkpoint of such a run to go on from, or `last`. Also spelled --ckpt_path, as for `yolo fit`."""
+    network: str | None = None
+    """Import path of the checkpoint's network, when that is code of your own."""
 
     def __post_init__(self) -> None:
         most = float("inf")
@@ -75,18 +87,19 @@ def main(arguments: Sequence[str]) -> None:
     own, others = split_arguments(arguments)
     options = parse_options(QATOptions, "qat-finetune", own, short=SHORT)
     card = float_card(options.checkpoint)
-    _require_packages()
+    _refuse(options, others, card)
     from yolo.commands.fit import make_cli
     from yolo.lightning_output import options_at_fault, quiet
 
     quiet()
     with tempfile.TemporaryDirectory() as folder, options_at_fault():
         file = Path(folder) / "qat.json"  # JSON is YAML
-        file.write_text(json.dumps(run_config(options, card)), encoding="utf-8")
+        file.write_text(json.dumps(run_config(options, others, card)), encoding="utf-8")
         resume = ["--ckpt_path", options.ckpt_path] if options.ckpt_path else []
-        cli = make_cli(["--config", str(file), *_data_config(options.config, Path(folder)), *others, *resume])
-        if options.export_tflite and cli.trainer.is_global_zero:
-            _export(Path(cli.trainer.log_dir or ""))
+        cli = make_cli(["--config", str(file), *others, *resume])
+    run = Path(cli.trainer.log_dir or "")  # asks all processes
+    if options.export_tflite and cli.trainer.is_global_zero:
+        _export(run)
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -97,6 +110,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     for item in arguments:
         if item.startswith("-") and not item.lstrip("-")[:1].isdigit():
             taker = others if "." in item.partition("=")[0] else own
+            item = re.sub("^--ckpt_path", "--ckpt-path", item)
         taker.append(item)
     return own, others
 
@@ -115,14 +129,13 @@ def float_card(path: Path) -> ModelCard:
     return card
 
 
-def run_config(options: QATOptions, card: ModelCard) -> dict[str, Any]:
-    """The config of `yolo fit` that the options stand for."""
+def run_config(options: QATOptions, others: Sequence[str], card: ModelCard) -> dict[str, Any]:
+    """The config of `yolo fit` that the options stand for, beside the `others` that it gets as they are."""
     from yolo.quantization.network import QuantizedNetwork
 
     keep_float = [pattern for pattern in (options.keep_float or "").split(",") if pattern]
     spec = QuantizedNetwork.spec(card.network, card.image_size, keep_float)
     network = {"model_config": spec.name, "network_args": spec.args, "image_size": list(card.image_size)}
-    trained = card.config["trainer"]
     images = options.calibration_images
     callback = {
         "freeze_after": options.freeze_bn_after,
@@ -133,7 +146,7 @@ def run_config(options: QATOptions, card: ModelCard) -> dict[str, Any]:
     }
     logger = {"save_dir": str(options.output.parent), "name": options.output.name}
     return {
-        "seed_everything": trained["seed"],
+        "seed_everything": card.config["trainer"]["seed"],
         "model": {
             **card.config["model"],
             **MODEL,
@@ -142,7 +155,7 @@ def run_config(options: QATOptions, card: ModelCard) -> dict[str, Any]:
             "weight_path": str(options.checkpoint),
             "class_names": list(card.class_names),
         },
-        "data": {**card.config["data"], "batch_size": options.batch_size, "letterbox": card.letterbox},
+        "data": _data_section(options, others, card),
         "trainer": {
             "max_epochs": options.epochs,
             "check_val_every_n_epoch": options.val_every,
@@ -153,38 +166,48 @@ def run_config(options: QATOptions, card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _data_config(config: Path | None, folder: Path) -> list[str]:
-    """Arguments with the data section of the user's config alone."""
-    if config is None:
-        return []
-    import yaml
-
+def _data_section(options: QATOptions, others: Sequence[str], card: ModelCard) -> dict[str, Any]:
+    """That of the checkpoint's run, that of --config on top of it, and what the options say."""
+    from yolo.commands.data_config import read_config
+    from yolo.commands.measurement import stored_data
+    from yolo.data.source import loader_of_run
     from yolo.shipped_configs import find_config
 
-    path = find_config(str(config))
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a config in YAML ({' '.join(str(error).split())[:200]})") from error
-    data = content.get("data") if isinstance(content, dict) else None
-    if not isinstance(data, dict):
-        raise UserError(f"--config is {path}, which has no section `data`")
-    file = folder / "data.json"
-    kept = {name: value for name, value in data.items() if name not in ("image_size", "seed")}
-    file.write_text(json.dumps({"data": kept}), encoding="utf-8")
-    return ["--config", str(file)]
+    data = stored_data(options.checkpoint, others if options.config is None else ["--config"])
+    of_run = card.config["trainer"]["image_loader"]
+    if options.config is not None:
+        data = {**data, **read_config(find_config(str(options.config))).data}
+    named = "image_loader" in data or any(item.startswith("--data.image_loader") for item in others)
+    if data.get("format") != "shapes" and not named and loader_of_run(of_run) is not None:
+        data = {**data, "image_loader": {"class_path": of_run}}
+    return {"letterbox": card.letterbox, **data, "batch_size": options.batch_size}
 
 
-def _require_packages() -> None:
-    from importlib.util import find_spec
+def _refuse(options: QATOptions, others: Sequence[str], card: ModelCard) -> None:
+    """UserError for what can be known to be wrong before anything is built."""
+    import yolo.quantization.network  # noqa: F401  needs torchao
+    from yolo.export.tflite import TFLiteConfig, require
+    from yolo.models.checkpoint import allow_network
+    from yolo.quantization.calibration import folder_images
 
-    if find_spec("torchao") is None:
-        raise UserError("quantisation-aware training needs torchao: pip install 'yolo[tflite]'")
+    for item in others:
+        name = item.partition("=")[0].removeprefix("--model.").partition(".")[0]
+        if item.startswith("--model.") and name in FROM_CHECKPOINT:
+            raise UserError(f"--model.{name} comes from --checkpoint, whose network is trained on: leave it out")
+    if options.export_tflite:
+        require(TFLiteConfig(quantization="int8"))
+    if options.calibration_images is not None:
+        folder_images(options.calibration_images, 1, card.image_size, card.letterbox, "--calibration-images")
+    allow_network(options.network)
+    if not card.network.is_known:
+        raise UserError(
+            f"{options.checkpoint}: its network {card.network.name!r} is code of your own: name it with --network"
+        )
 
 
 def _export(run: Path) -> None:
     from yolo.commands.export import main as export
 
-    target = run / "model_int8.tflite"
-    checkpoint = run / "checkpoints" / "best.ckpt"
-    export(["--checkpoint", str(checkpoint), "--format", "tflite", "--quantization", "int8", "--output", str(target)])
+    target, checkpoint = run / "model_int8.tflite", run / "checkpoints" / "best.ckpt"
+    data = ["--config", str(run / "config.yaml")]  # measures the file beside the checkpoint
+    export(["--checkpoint", str(checkpoint), "--format", "tflite", "--output", str(target), *data])

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from yolo.boxes.decode import flatten_maps
-from yolo.models.detection_model import DetectionModel
+from yolo.models.detection_model import DetectionModel, Maps
 
 
 class Distillation:
     """A term of the loss that holds a network in training to a teacher with the same outputs.
 
     Args:
-        teacher: network in evaluation mode.
+        teacher: raw maps of images [B, 3, H, W], the main branch first.
+        num_classes: number of classes.
         weight: of the term.
+
+    Attributes:
+        wanted: what the teacher said last.
     """
 
-    def __init__(self, teacher: DetectionModel, weight: float) -> None:
-        self.teacher = teacher.eval().requires_grad_(False)
-        self.weight = weight
+    def __init__(self, teacher: Callable[[Tensor], Sequence[Maps]], num_classes: int, weight: float) -> None:
+        self.teacher, self.num_classes, self.weight = teacher, num_classes, weight
+        self.wanted: Maps = []
+
+    @classmethod
+    def from_network(cls, network: DetectionModel, weight: float) -> Distillation:
+        """By a network, which is put into evaluation mode and follows the images from device to device."""
+        network.eval().requires_grad_(False)
+        return cls(lambda images: network.to(images.device)(images), network.num_classes, weight)
 
     def __call__(self, images: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """The weighted term for float images [B, 3, H, W] and the student's maps of them, scalar."""
         with torch.no_grad():
-            wanted, *_ = self.teacher.to(images.device)(images)
-        return self.weight * map_distillation(maps, wanted, self.teacher.num_classes)
+            self.wanted, *_ = self.teacher(images)
+        return self.weight * map_distillation(maps, self.wanted, self.num_classes)
 
 
 def map_distillation(student: Sequence[Tensor], teacher: Sequence[Tensor], num_classes: int) -> Tensor:

@@ -6,11 +6,21 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import TypeIs
 
+from yolo.models.checkpoint import NetworkSpec
+
 if TYPE_CHECKING:
     from yolo.quantization.network import QuantizedNetwork
 
 QUANTIZED_NETWORK = "yolo.quantization.network.QuantizedNetwork"
 """What a checkpoint of quantisation-aware training names as its network."""
+
+
+def inner_network(spec: NetworkSpec) -> NetworkSpec | None:
+    """The network in float that a quantised one is the form of, None for another network."""
+    if spec.name != QUANTIZED_NETWORK:
+        return None
+    args = spec.args
+    return NetworkSpec(str(args.get("network")), args.get("class_width"), dict(args.get("args") or {}))
 
 
 def is_quantized(network: object) -> TypeIs[QuantizedNetwork]:

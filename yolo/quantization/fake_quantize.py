@@ -10,10 +10,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from yolo.errors import UserError
 from yolo.quiet import quiet_descriptors
 
-with quiet_descriptors():  # it names, on standard error, kernels for GPUs that it has none of
-    from torchao.quantization.pt2e.fake_quantize import FakeQuantizeBase
+try:
+    with quiet_descriptors():  # it names, on standard error, kernels for GPUs that it has none of
+        from torchao.quantization.pt2e.fake_quantize import FakeQuantizeBase
+except ModuleNotFoundError as error:
+    raise UserError("INT8 networks need torchao: pip install 'yolo[tflite]'") from error
 
 Mode = Literal["calibrate", "train", "frozen", "off"]
 """calibrate: widen the range to all that is seen, change nothing; train: let the range follow, quantise; frozen:
@@ -84,11 +88,15 @@ class RangeFakeQuantize(FakeQuantize):
         low, high = (bound.float() for bound in values.aminmax())
         low, high = low.clamp(max=0), high.clamp(min=0)
         if self.mode == "calibrate":
-            self.low.copy_(torch.minimum(self.low, low))
-            self.high.copy_(torch.maximum(self.high, high))
+            self.set_range(torch.minimum(self.low, low), torch.maximum(self.high, high))
         else:
-            self.low.lerp_(low[None], PACE)
-            self.high.lerp_(high[None], PACE)
+            self.set_range(self.low.lerp(low, PACE), self.high.lerp(high, PACE))
+
+    @torch.no_grad()
+    def set_range(self, low: Tensor, high: Tensor) -> None:
+        """Quantise from `low` to `high`, [1] each, 0 in between."""
+        self.low.copy_(low)
+        self.high.copy_(high)
         scale = ((self.high - self.low) / (self.quant_max - self.quant_min)).clamp(min=SMALLEST_SCALE)
         self.scale.copy_(scale)
         self.zero_point.copy_((self.quant_min - (self.low / scale).round()).clamp(self.quant_min, self.quant_max))
@@ -118,14 +126,12 @@ class FixedFakeQuantize(FakeQuantize):
 
 
 class PerChannelFakeQuantize(FakeQuantize):
-    """Of weights [out, ...]: the range of each output channel, even about 0, always that of the weights as they are."""
+    """Of weights [out, ...]: the range of each output channel, even about 0, always that of the weights as they are.
+
+    Scales are those of the last forward pass. They are no buffers: nothing carries over from one pass to the next.
+    """
 
     ch_axis = 0
-
-    def __init__(self, **spec: Any) -> None:
-        super().__init__(**spec)
-        self.register_buffer("scale", torch.ones(1), persistent=False)
-        self.register_buffer("zero_point", torch.zeros(1, dtype=torch.int32), persistent=False)
 
     def forward(self, weights: Tensor) -> Tensor:
         """The same shape."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import GraphModule
 
 from yolo.errors import UserError
@@ -17,6 +17,8 @@ from yolo.quantization import QUANTIZED_NETWORK
 from yolo.quantization.fake_quantize import RangeFakeQuantize, fake_quantizers, set_mode
 from yolo.quantization.post_training import copied, exported_graph, quantized_graph, with_fake_quantizers
 from yolo.quantization.rewrites import rewrite_for_xnnpack
+from yolo.quantization.tflite_rules import NETWORK
+from yolo.ranks import sum_over_ranks, world_size
 
 
 class QuantizedNetwork(DetectionModel):
@@ -54,14 +56,18 @@ class QuantizedNetwork(DetectionModel):
         super().__init__(num_classes, base.strides)
         self.fixed_size = (height, width)
         self.image_size = (height, width)
+        names = {id(part): name for name, part in base.named_modules()}
+        self._backbone = [names[id(part)] for part in base.backbone_modules()]
         exportable = ExportableModel(base.eval(), self.image_size, "raw")
         self.levels = exportable.levels
         graph = exported_graph(RawOutputs(exportable), torch.zeros(2, 3, height, width), any_batch=True)
         self.graph, self.left_in_float = with_fake_quantizers(graph, shared_ranges(len(self.levels)), keep_float)
-        self.graph.requires_grad_(True)
+        used = {str(node.target) for node in self.graph.graph.nodes if node.op == "get_attr" and node.users}
+        for name, parameter in self.graph.named_parameters():
+            parameter.requires_grad_(name in used)  # the bins, which are decoded with, are no part of the graph
         self.register_buffer("_bins", base.bins.detach().clone().float())
-        self.frozen = False
-        """Whether the ranges are held in training too."""
+        # A buffer, so that a training step that is kept and run again has it.
+        self.register_buffer("_held", torch.zeros(1, dtype=torch.uint8), persistent=False)
         self.quantizing = True
         """False computes in float."""
 
@@ -87,6 +93,15 @@ class QuantizedNetwork(DetectionModel):
         """[R] distance in strides that each bin stands for."""
         return self.get_buffer("_bins")
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the ranges are held in training too."""
+        return bool(self.get_buffer("_held"))
+
+    @frozen.setter
+    def frozen(self, held: bool) -> None:
+        self.get_buffer("_held").fill_(held)
+
     def forward(self, images: Tensor) -> tuple[Maps, ...]:
         """float [B, 3, H, W] in 0..1 to the maps [B, 4 * R + C, h, w] of each level."""
         # Not in train(): Lightning sets `training` without it.
@@ -95,15 +110,33 @@ class QuantizedNetwork(DetectionModel):
         logits = self.graph(images)
         return ([torch.cat(pair, 1) for pair in zip(logits[::2], logits[1::2], strict=True)],)
 
+    def backbone_modules(self) -> list[nn.Module]:
+        """Those of the network in float."""
+        parts = dict(self.graph.named_modules())
+        return [parts[NETWORK + name] for name in self._backbone if NETWORK + name in parts]
+
     @torch.no_grad()
     def calibrate(self, images: Iterable[Tensor]) -> None:
         """Start the ranges anew from all that images float [B, 3, H, W] in 0..1 make of the activations."""
-        for module in fake_quantizers(self.graph).values():
-            if isinstance(module, RangeFakeQuantize):
-                module.reset()
+        for module in self._ranges():
+            module.reset()
         set_mode(self.graph, "calibrate")
         for batch in images:
             self.graph(batch.to(self.bins.device))
+
+    @torch.no_grad()
+    def share_ranges(self) -> None:
+        """Give all processes that train together the mean of their ranges."""
+        if world_size() == 1:
+            return
+        ranges = self._ranges()
+        bounds = torch.stack([torch.cat([module.low for module in ranges]), torch.cat([m.high for m in ranges])])
+        low, high = sum_over_ranks(bounds) / world_size()
+        for number, module in enumerate(ranges):
+            module.set_range(low[number], high[number])
+
+    def _ranges(self) -> list[RangeFakeQuantize]:
+        return [module for module in fake_quantizers(self.graph).values() if isinstance(module, RangeFakeQuantize)]
 
     def averaged_state(self) -> dict[str, Tensor]:
         """The weights: an average of scales beside zero points that are none would be no range."""
@@ -114,8 +147,11 @@ class QuantizedNetwork(DetectionModel):
 
         `for_xnnpack` writes pooling and upsampling in operators that XNNPACK has.
         """
-        graph = copied(self.graph)
-        return quantized_graph(rewrite_for_xnnpack(graph) if for_xnnpack else graph, int8_weights)
+        network = self.deploy()
+        with torch.no_grad():  # the scales of weights are those of a forward pass
+            network(torch.zeros(1, 3, *self.image_size, device=self.bins.device))
+        graph = rewrite_for_xnnpack(network.graph) if for_xnnpack else network.graph
+        return quantized_graph(graph, int8_weights)
 
     def deploy(self) -> QuantizedNetwork:
         """A copy in evaluation mode: it is fused already."""

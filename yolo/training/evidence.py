@@ -107,6 +107,8 @@ class Evidence:
     """CPU threads: sums are split among them, so that they decide the last bit."""
     rank: int
     world_size: int
+    distilled: dict[str, Any] | None = None
+    """The weight of the loss of distillation and the maps [B, K, h, w] that the teacher wanted, None without one."""
 
     def write(self, path: Path, card: ModelCard, weights: dict[str, Tensor]) -> None:
         """Write the file; it appears under its name when it is complete.

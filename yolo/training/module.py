@@ -23,6 +23,7 @@ from yolo.losses.detection import DetectionLoss, LossResult, ReduceSum
 from yolo.losses.distillation import Distillation
 from yolo.model_file import open_model, require_size
 from yolo.models.checkpoint import CARD_KEY, ModelCard, NetworkSpec
+from yolo.quantization import inner_network
 from yolo.ranks import sum_over_ranks, world_size
 from yolo.size import as_size
 from yolo.training.compiled import CompiledForward
@@ -79,6 +80,9 @@ class YOLOModule(LightningModule):
         self.metrics: Metrics | None = None
         self._evaluator: Evaluator | None = None
         self.network.constructor()  # a wrong name fails here, before any data is read
+        inner = inner_network(self.network)
+        if inner is not None:
+            inner.constructor()
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, **overrides: Any) -> YOLOModule:
@@ -110,6 +114,7 @@ class YOLOModule(LightningModule):
             card = self._make_card(data)
             classes = len(card.class_names)
             self.network, self.model = start_network(self.network, classes, self.weight_path, self.trainer)
+            require_size(self.model, self.image_size)
             self.card = replace(card, network=self.network)
         require_same_data(self.card, data)
         lay_out(self.model, self.options.channels_last)
@@ -241,12 +246,12 @@ class YOLOModule(LightningModule):
         assert self.card is not None
         stored = ModelCard.from_dict(checkpoint[CARD_KEY])
         optimizer = stored.config["model"]["optimizer"]
+        if stored.network != self.network:
+            raise UserError(f"the checkpoint holds the network {stored.network}, the run is for {self.network}")
         if optimizer != self.options.optimizer:
             raise UserError(
                 f"the checkpoint was trained with {optimizer}, --model.optimizer is {self.options.optimizer}"
             )
-        if stored.network != self.network:
-            raise UserError(f"the checkpoint holds the network {stored.network}, the run is for {self.network}")
         if stored.dataset_names != self.card.dataset_names:
             raise UserError(_differ("dataset", self.card.dataset_names, "checkpoint", stored.dataset_names))
 

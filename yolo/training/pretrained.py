@@ -11,7 +11,7 @@ from yolo.models.checkpoint import NetworkSpec
 from yolo.models.detection_model import DetectionModel
 from yolo.models.weights.download import fetch
 from yolo.models.weights.load import load_network
-from yolo.quantization import QUANTIZED_NETWORK
+from yolo.quantization import inner_network
 
 REPORT_FILE = "weights.txt"
 
@@ -32,11 +32,17 @@ def start_network(
     if weight_path in (None, False):
         return spec, spec.build(num_classes)
     path = _fetch_once(spec.name, trainer) if weight_path is True else Path(str(weight_path))
-    if spec.name == QUANTIZED_NETWORK:
+    inner = inner_network(spec)
+    if inner is not None:
         from yolo.quantization.network import QuantizedNetwork
 
-        inner = NetworkSpec(spec.args["network"], spec.args["class_width"], spec.args["args"])
         _, base, report = load_network(inner, num_classes, path)
+        lacking = [name for name in (*report.missing, *report.skipped) if not name.startswith("auxiliary.")]
+        if lacking:
+            raise UserError(
+                f"{path}: quantisation-aware training starts from a whole trained network, but {len(lacking)} tensors "
+                f"do not fit, {lacking[0]} first"
+            )
         network: DetectionModel = QuantizedNetwork.started_from(base, spec.args)
     else:
         spec, network, report = load_network(spec, num_classes, path)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from yolo.errors import UserError
 from yolo.losses.detection import LossResult
+from yolo.losses.distillation import Distillation
 from yolo.training.evidence import Evidence
 from yolo.training.module import YOLOModule
 
@@ -94,6 +95,10 @@ def describe_bad_targets(targets: Tensor, paths: Sequence[str], size: Sequence[i
 
 def _loss(module: YOLOModule, evidence: Evidence) -> LossResult:
     images, targets = evidence.images.to(module.device), evidence.targets.to(module.device)
+    if evidence.distilled is not None:
+        wanted = [level.to(module.device) for level in evidence.distilled["wanted"]]
+        weight = evidence.distilled["weight"]
+        module.distillation = Distillation(lambda _: (wanted,), module.model.num_classes, weight)
     if evidence.world_size == 1:
         return module.compute_loss(images, targets)
     norms = iter(evidence.norms)  # the other ranks' shares are not here

@@ -74,6 +74,7 @@ class NonFiniteGuard(Callback):
 
     def _evidence(self, trainer: Trainer, module: YOLOModule) -> Evidence:
         assert self._batch is not None
+        teacher = module.distillation
         return Evidence(
             epoch=trainer.current_epoch + 1,
             step=trainer.global_step,
@@ -91,6 +92,7 @@ class NonFiniteGuard(Callback):
             threads=torch.get_num_threads(),
             rank=trainer.global_rank,
             world_size=trainer.world_size,
+            distilled=None if teacher is None else {"weight": teacher.weight, "wanted": teacher.wanted},
         )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from yolo.errors import UserError
 from yolo.losses.distillation import Distillation
-from yolo.models.checkpoint import load_model
-from yolo.quantization import is_quantized
+from yolo.models.checkpoint import CARD_KEY, ModelCard, load_model, read_checkpoint
+from yolo.quantization import QUANTIZED_NETWORK, is_quantized
 from yolo.quantization.calibration import Calibration, folder_images, training_images
+from yolo.training.module import require_same_data
 
 if TYPE_CHECKING:
     from yolo.data.datamodule import YOLODataModule
@@ -40,19 +41,39 @@ class QATCallback(Callback):
         distill: float = 0.0,
         teacher: str | None = None,
     ) -> None:
+        if distill and teacher is None:
+            raise UserError("QATCallback distils from a teacher, but has none")
         self.freeze_after = freeze_after
         self.calibration_images = calibration_images
         self.num_calibration = num_calibration
         self.distill = distill
         self.teacher = teacher
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse what cannot be trained so, before the network is built."""
+        module, data = cast("YOLOModule", pl_module), cast("YOLODataModule", trainer.datamodule)  # type: ignore[attr-defined]
+        if module.network.name != QUANTIZED_NETWORK:
+            raise UserError(
+                f"QATCallback trains quantised networks, --model.model_config is {module.network.name}: see "
+                "yolo qat-finetune"
+            )
+        if str(trainer.precision) != "32-true":
+            raise UserError(
+                f"--trainer.precision is {trainer.precision}, but INT8 is simulated in 32-true: numbers of 16 bits "
+                "round its levels once more"
+            )
+        if isinstance(module.weight_path, str):
+            contents = read_checkpoint(module.weight_path)
+            require_same_data(ModelCard.from_dict(contents[CARD_KEY]), data)
+        if trainer.ckpt_path is None and self.calibration_images is not None:
+            self._calibration(data, module)
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the ranges, unless the run goes on from a checkpoint, which has them; read the teacher."""
         model, module = _network(pl_module), cast("YOLOModule", pl_module)
         if self.distill:
-            if self.teacher is None:
-                raise UserError("QATCallback distils from a teacher, but has none")
-            module.distillation = Distillation(load_model(self.teacher)[0], self.distill)
+            assert self.teacher is not None
+            module.distillation = Distillation.from_network(load_model(self.teacher)[0], self.distill)
         if trainer.ckpt_path is None:
             model.calibrate(self._calibration(trainer.datamodule, module))  # type: ignore[attr-defined]
 
@@ -64,6 +85,12 @@ class QATCallback(Callback):
         """Hold the ranges from the epoch on that was asked for."""
         _network(pl_module).frozen = trainer.current_epoch >= self.freeze_after
 
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Let several processes have one set of ranges, that of all their images."""
+        model = _network(pl_module)
+        if not model.frozen:
+            model.share_ranges()
+
     def _calibration(self, data: YOLODataModule, module: YOLOModule) -> Calibration:
         size, letterbox = module.image_size, data.options.letterbox
         if self.calibration_images is None:
@@ -74,9 +101,5 @@ class QATCallback(Callback):
 
 
 def _network(pl_module: LightningModule) -> QuantizedNetwork:
-    if not is_quantized(pl_module.model):
-        raise UserError(
-            f"QATCallback trains quantised networks, --model.model_config is {type(pl_module.model).__name__}: see "
-            "yolo qat-finetune"
-        )
+    assert is_quantized(pl_module.model), "setup sees to it"
     return pl_module.model
