@@ -27,6 +27,7 @@ COMMANDS = {
     "predict": Command("yolo.commands.predict", "Detect objects in images."),
     "info": Command("yolo.commands.info", "Show parameters, FLOPs and shapes of a network."),
     "qat-finetune": Command("yolo.commands.qat_finetune", "Train a trained network on for INT8."),
+    "sensitivity": Command("yolo.commands.sensitivity", "Show which parts of a network INT8 hurts most."),
     "export": Command("yolo.commands.export", "Write a trained network as a file that other programs run."),
     "benchmark": Command("yolo.commands.benchmark", "Compare checkpoints and exported files on one dataset."),
     "evaluate": Command("yolo.commands.evaluate", "Measure the detections of any detector with COCO's metrics."),

@@ -14,9 +14,9 @@ from yolo.export.parity import random_images
 from yolo.models.checkpoint import CARD_KEY
 
 
-def own_checkpoint(folder: Path) -> Path:
+def own_checkpoint(folder: Path, name: str = "v9-t") -> Path:
     """A checkpoint of three classes at 64 pixels, of a run on files somewhere else."""
-    path = random_checkpoint(folder / "a.ckpt", "v9-t")
+    path = random_checkpoint(folder / "a.ckpt", name)
     contents = torch.load(path, weights_only=True)
     data = {"format": "yolo", "root": "/home/somebody/confidential", "letterbox": "center"}
     contents[CARD_KEY]["config"] = {**contents[CARD_KEY]["config"], "data": data}

@@ -253,3 +253,13 @@ def test_the_backbone_is_that_of_the_network_in_float() -> None:
     assert kernels == sum(parameter.ndim == 4 for parameter in base.deploy().backbone.parameters())
     small = QuantizedNetwork(3, SMALL, SIZE, base=SmallNetwork(3))
     assert small.backbone_modules() == []
+
+
+def test_changing_the_mode_draws_no_random_numbers(network: QuantizedNetwork) -> None:
+    """A resumed run would have others than the straight one."""
+    state = torch.get_rng_state()
+    network.train()
+    assert all(module.training for module in network.modules())
+    network.eval()
+    assert not any(module.training for module in network.modules())
+    assert torch.equal(torch.get_rng_state(), state)

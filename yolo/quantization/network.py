@@ -67,7 +67,7 @@ class QuantizedNetwork(DetectionModel):
             parameter.requires_grad_(name in used)  # the bins, which are decoded with, are no part of the graph
         self.register_buffer("_bins", base.bins.detach().clone().float())
         # A buffer, so that a training step that is kept and run again has it.
-        self.register_buffer("_held", torch.zeros(1, dtype=torch.uint8), persistent=False)
+        self.register_buffer("_held", torch.zeros(1, dtype=torch.int32), persistent=False)
         self.quantizing = True
         """False computes in float."""
 

@@ -71,13 +71,12 @@ def with_fake_quantizers(
         UserError: a pattern matches no part.
     """
     with _quiet():
-        from torchao.quantization.pt2e import allow_exported_model_train_eval
         from torchao.quantization.pt2e.quantize_pt2e import prepare_qat_pt2e
 
         from yolo.quantization.tflite_rules import TFLiteQuantizer
 
         quantizer = TFLiteQuantizer(shared_outputs, keep_float)
-        prepared = allow_exported_model_train_eval(prepare_qat_pt2e(graph, quantizer))
+        prepared = _with_modes(prepare_qat_pt2e(graph, quantizer))
     for pattern, count in quantizer.kept.items():
         if not count:
             raise UserError(f"--keep-float {pattern} matches no part of the network")
@@ -113,11 +112,18 @@ def quantized_graph(prepared: GraphModule, int8_weights: bool = False) -> GraphM
             (0.10) needs them.
     """
     with _quiet():
-        from torchao.quantization.pt2e import allow_exported_model_train_eval
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
         _part_equal_biases(prepared)
-        return allow_exported_model_train_eval(convert_pt2e(prepared, fold_quantize=int8_weights))
+        return _with_modes(convert_pt2e(prepared, fold_quantize=int8_weights))
+
+
+def _with_modes(graph: GraphModule) -> GraphModule:
+    """With `train` and `eval` of any module. Those of torchao look for dropout and normalisation, which a deployed
+    network has not, and draw random numbers for that."""
+    for name in ("train", "eval"):
+        vars(graph).pop(name, None)
+    return graph
 
 
 def copied(network: Network) -> Network:
