@@ -261,7 +261,9 @@ def test_a_file_that_falls_too_far_is_not_handed_over(tmp_path: Path, monkeypatc
     ("arguments", "fragments"),
     [
         (["--format=gguf"], ["format", "gguf", "onnx"]),
-        (["--quantization=int8"], ["--quantization is int8", "Onnx files are fp32"]),
+        (["--quantization=int8"], ["int8 of ONNX files takes a checkpoint of yolo qat-finetune"]),
+        (["--half", "--quantization=int8"], ["--half makes a 16-bit file", "int8"]),
+        (["--quantization=fp16"], ["--quantization is fp16", "Onnx files are fp32, int8"]),
         (["--opset=12"], ["--opset is 12", "13 to 20"]),
         (["--form=boxes"], ["form", "boxes"]),
         (["--half"], ["--half", "GPU", "CPU"]),
