@@ -137,6 +137,8 @@ def test_command(document: str, line: str, workplace: Path, monkeypatch: pytest.
             arguments.append("--model.image_size=640")  # the size of the cache
     if arguments[0] == "export" and "--data." in line:
         arguments.append("--data.num_workers=0")  # each would import everything anew
+    if arguments[0] == "qat-finetune":
+        arguments += ["--epochs=1", "--num-calibration=2", *SMALL[2:3], *SMALL[4:]]
     if arguments[0] in ("encrypt-images", "cache-export"):
         arguments.append("--force")
     run = launch_yolo if "devices" in line else run_yolo

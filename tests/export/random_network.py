@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from yolo.export.parity import random_images
 from yolo.models.checkpoint import CARD_KEY, ModelCard, NetworkSpec
 from yolo.models.detection_model import DetectionModel
 
-CONFIG = {
+CONFIG: dict[str, dict[str, Any]] = {
     "model": {
         "nms_conf_threshold": 0.25, "nms_val_conf_threshold": 0.001, "nms_iou_threshold": 0.65,
         "nms_max_detections": 300, "conf_prod": 0.25,

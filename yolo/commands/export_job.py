@@ -20,7 +20,7 @@ from yolo.data.loaders import Image
 from yolo.errors import UserError
 from yolo.export.parity import random_images
 from yolo.inference import to_network_input
-from yolo.model_file import RUNTIMES
+from yolo.model_file import RUNTIMES, require_size
 from yolo.models.checkpoint import CARD_KEY, ModelCard, allow_network, load_model, read_checkpoint
 from yolo.models.detection_model import DetectionModel
 from yolo.models.exportable import with_hardswish
@@ -89,6 +89,7 @@ def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
     if options.hardswish:
         model = with_hardswish(model)
     size = size or card.image_size
+    require_size(model, size)
     measured = None if dataset is None else _measurement(options, dataset)
     images, source = _images(options.images, size, card, measured)
     calibration = calibration_of(options, size, card, measured)

@@ -86,7 +86,7 @@ def write(source: Source, config: OnnxConfig, path: Path) -> Written:
 
     record, quantized = source.record, None
     if is_quantized(source.model.network):
-        quantized = WithOutputs(source.model.network.quantized_graph(int8_weights=True), source.model)
+        quantized = WithOutputs(source.model.network.quantized_graph(int8_weights=True), source.model).eval()
         _export_graph(quantized, source, config, path)
     else:
         _trace(source, config, path)

@@ -1,0 +1,106 @@
+"""`yolo export` of networks that have learnt their ranges: the file has those, and nothing is calibrated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+
+from tests.conftest import Done, assert_user_error, run_yolo
+from tests.export.random_network import card_of, random_checkpoint
+from tests.quantization.test_network import SIZE, SMALL
+from yolo import Detector
+from yolo.export import xnnpack
+from yolo.export.int8_checks import check_int8, file_ranges
+from yolo.export.parity import random_images
+from yolo.models.checkpoint import CARD_KEY, NetworkSpec, load_model
+from yolo.quantization.fake_quantize import RangeFakeQuantize
+from yolo.quantization.network import QuantizedNetwork
+from yolo.runtime.tflite_file import read_model
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint whose ranges no calibration would find: each is wider than what was seen, by its own share."""
+    folder = tmp_path_factory.mktemp("learnt")
+    base, _ = load_model(random_checkpoint(folder / "float.ckpt", SMALL))
+    spec = QuantizedNetwork.spec(NetworkSpec(SMALL), SIZE)
+    network = QuantizedNetwork.started_from(base, spec.args)
+    network.calibrate(random_images(4, SIZE).split(1))
+    ranges = [module for module in network.modules() if isinstance(module, RangeFakeQuantize)]
+    for number, module in enumerate(ranges):
+        module.set_range(module.low * (1 + number / 200), module.high * (1 + number / 300))
+    card = card_of(spec.name, 3, SIZE).to_dict() | {"network": vars(spec)}
+    weights = {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save({CARD_KEY: card, "state_dict": weights}, folder / "a.ckpt")
+    return folder / "a.ckpt"
+
+
+def export(checkpoint: Path, target: Path, *options: str) -> Done:
+    kind = target.suffix.removeprefix(".")
+    return run_yolo("export", "-c", checkpoint, "-f", kind, "-o", target, "--network", SMALL, *options)
+
+
+@pytest.mark.slow
+def test_a_tflite_file_has_the_learnt_ranges_and_all_of_them(learnt: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.tflite"
+    done = export(learnt, target, "--form=raw")
+    assert done.returncode == 0, done.stderr
+    network, _ = load_model(learnt)
+    assert isinstance(network, QuantizedNetwork)
+    graph = network.quantized_graph()
+    assert check_int8(graph, target) == []
+    ranges = [module for module in network.modules() if isinstance(module, RangeFakeQuantize)]
+    in_file = file_ranges(read_model(target))
+    for module in ranges:
+        scale, zero = float(module.scale), int(module.zero_point)
+        assert any(abs(found - scale) <= 1e-6 * scale and zero == point for found, point in in_file)
+    operators, _ = xnnpack.operators(target)
+    assert operators["CONV_2D"] > 10
+    assert not [name for name in operators if "QUANTIZE" in name]
+    # Another network's ranges are found out: one scale, one zero point, one weight's scale.
+    first = ranges[len(ranges) // 2]
+    with torch.no_grad():
+        low, high = first.low.clone(), first.high.clone()
+        first.set_range(low * 1.0001, high * 1.0001)
+        assert any("INT8 ranges: 1 of" in failure for failure in check_int8(network.quantized_graph(), target))
+        first.set_range(low, high)
+        assert check_int8(network.quantized_graph(), target) == []
+        kernel = next(p for name, p in network.named_parameters() if name.endswith("deeper.conv.weight"))
+        kernel[0] *= 1.001
+        assert any("INT8 scales" in failure for failure in check_int8(network.quantized_graph(), target))
+
+
+@pytest.mark.slow
+def test_an_onnx_file_quantises_as_the_checkpoint_does(learnt: Path, tmp_path: Path) -> None:
+    done = export(learnt, tmp_path / "a.onnx")
+    assert done.returncode == 0, done.stderr
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "a.onnx").graph.node)
+    network, _ = load_model(learnt)
+    assert kinds["QuantizeLinear"] >= sum(isinstance(m, RangeFakeQuantize) for m in network.modules())
+    assert kinds["DequantizeLinear"] > kinds["QuantizeLinear"]  # weights are int8 in the file
+    quantised, file = (Detector.load(path, device="cpu") for path in (learnt, tmp_path / "a.onnx"))
+    image = (random_images(1, SIZE, seed=5)[0].permute(1, 2, 0) * 255).byte().numpy()
+    ours, theirs = (detector(image, confidence=0.1).scores for detector in (quantised, file))
+    assert abs(len(ours) - len(theirs)) <= 2
+    assert abs(ours[:5] - theirs[:5]).max() < 0.02
+
+
+def test_what_is_refused(learnt: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.tflite"
+    done = export(learnt, target, "--quantization=fp32")
+    assert_user_error(done, "--quantization is fp32", "for int8: give the checkpoint that it was trained from")
+    done = export(learnt, target, "--quantization=int8", f"--calibration-images={tmp_path}")
+    assert_user_error(done, "has learnt its ranges: nothing is calibrated")
+    assert_user_error(export(learnt, target, "--size=96"), "64 x 64")
+    assert_user_error(export(learnt.with_name("float.ckpt"), tmp_path / "a.onnx", "--quantization=int8"),
+                      "--quantization int8 of ONNX files takes a checkpoint of yolo qat-finetune")  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_size_of_image(learnt: Path) -> None:
+    done = run_yolo("validate", "-c", learnt, "--size=96", "--network", SMALL)
+    assert_user_error(done, "made for images of 64 x 64")
