@@ -16,12 +16,15 @@ import numpy as np
 import pytest
 
 from tests.conftest import Run, launch_yolo, run_yolo
-from tests.export.own_dataset import own_checkpoint, write_own_dataset
+from tests.export.own_dataset import write_own_dataset
+from tests.export.random_network import random_checkpoint
+from tests.export.tflite_files import SMALL as SMALL_NETWORK
 from tests.models.weights.official import official, save_official
 from tests.runtime.tensorflow_environment import MISSING
 from tests.tiny_dataset import write_dataset
 from yolo import cli
 from yolo.commands.predict_video import video_copy
+from yolo.models.checkpoint import allow_network
 
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", ROOT / "HOWTO.md", ROOT / "training-experiment" / "README.md"]
@@ -96,8 +99,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
         shutil.copy(folder / "runs/default/version_0/checkpoints/best.ckpt", folder / name)
     done = run_yolo("export", "-c", "best.ckpt", cwd=folder)
     assert done.returncode == 0, done.stderr
-    # A network that is good at something.
-    shutil.move(own_checkpoint(folder / "datasets"), folder / "detector.ckpt")
+    # A network that is good at something, and small.
+    allow_network(SMALL_NETWORK)
+    random_checkpoint(folder / "detector.ckpt", SMALL_NETWORK)
     write_own_dataset(folder / "path/to/its/dataset", folder / "detector.ckpt")
     done = run_yolo("fit", "--config=small-dataset", "--config=training-experiment/bccd-yolo.yaml", *SMALL, cwd=folder)
     assert done.returncode == 0, done.stderr

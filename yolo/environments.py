@@ -46,7 +46,7 @@ class Environment:
         if find_spec(self.package) is not None:
             return Path(sys.executable)
         given = os.environ.get(self.variable)
-        if given and not os.access(given, os.X_OK):
+        if given and not (Path(given).is_file() and os.access(given, os.X_OK)):
             raise UserError(f"{self.variable} is {given}, expected the path of a Python interpreter")
         python = Path(given) if given else ROOT / self.folder / "bin" / "python"
         if not python.exists():
@@ -55,6 +55,16 @@ class Environment:
                 f"{self.variable} to the python of one"
             )
         return python
+
+    def require_package(self) -> None:
+        """UserError unless the interpreter is there and has the package."""
+        python = self.python()
+        code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({self.package!r}) is None)"
+        if subprocess.run([python, "-c", code], capture_output=True, env=_alone()).returncode:
+            raise UserError(
+                f"{self.purpose} needs {self.package}, which {python} does not have: bash {self.setup} makes an "
+                f"environment that does, or set {self.variable} to the python of another"
+            )
 
 
 def run_worker(python: Path, script: str, *arguments: str | Path) -> str:

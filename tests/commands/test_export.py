@@ -261,7 +261,9 @@ def test_a_file_that_falls_too_far_is_not_handed_over(tmp_path: Path, monkeypatc
     ("arguments", "fragments"),
     [
         (["--format=gguf"], ["format", "gguf", "onnx"]),
-        (["--quantization=int8"], ["--quantization is int8", "Onnx files are fp32"]),
+        (["--quantization=int8"], ["int8 of ONNX files takes a checkpoint of yolo qat-finetune"]),
+        (["--half", "--quantization=int8"], ["--half makes a 16-bit file", "int8"]),
+        (["--quantization=fp16"], ["--quantization is fp16", "Onnx files are fp32, int8"]),
         (["--opset=12"], ["--opset is 12", "13 to 20"]),
         (["--form=boxes"], ["form", "boxes"]),
         (["--half"], ["--half", "GPU", "CPU"]),
@@ -309,11 +311,11 @@ def test_impossible_requests(
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = random_checkpoint(tmp_path / "a.ckpt", "v9-t")
 
-    def refuse(path: Path, *_: Any, **__: Any) -> None:
-        raise PermissionError(13, "Permission denied", str(path))  # root, whom tests may run as, is never refused
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")  # root, whom tests may run as, is never refused
 
     (tmp_path / "closed").mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
-    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     done = run_yolo("export", "-c", checkpoint, "-o", tmp_path / "closed" / "a.onnx")
     assert_user_error(done, "closed/a.onnx, which cannot be written: Permission denied")
 

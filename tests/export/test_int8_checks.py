@@ -23,7 +23,7 @@ def failures(change: Callable[[Any], None], folder: Path) -> list[str]:
     """Of the small network's file after a change."""
     small = small_file("raw", "int8")
     (folder / "a.tflite").write_bytes(edited(small.content, change))
-    return check_int8(small.written.quantized.graph, folder / "a.tflite")  # type: ignore[union-attr]
+    return check_int8(small.written.quantized.body, folder / "a.tflite")  # type: ignore[union-attr]
 
 
 def numbers(model: Any, tensor: Any, dtype: Any) -> np.ndarray:
@@ -37,7 +37,7 @@ def store(model: Any, tensor: Any, values: np.ndarray) -> None:
 def test_a_good_file_passes(tmp_path: Path) -> None:
     assert failures(lambda model: None, tmp_path) == []
     small = small_file("raw", "int8")
-    in_graph = list(graph_convolutions(small.written.quantized.graph))  # type: ignore[union-attr]
+    in_graph = list(graph_convolutions(small.written.quantized.body))  # type: ignore[union-attr]
     assert len(in_graph) == sum(small.written.operators[name] for name in ("CONV_2D", "DEPTHWISE_CONV_2D")) == 19
 
 

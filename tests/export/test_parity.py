@@ -122,7 +122,7 @@ def test_missed_detections() -> None:
 
 def test_noise_of_the_network_itself_widens_the_bars() -> None:
     def noise(boxes: float, scores: float = 0.0, missed: int = 0) -> Stage:
-        return Stage("noise", boxes, 0.0, scores, 0.0, 100, missed)
+        return Stage("noise", boxes, 0.0, 0.0, scores, 0.0, 100, missed)
 
     assert bars_for("fp32", noise(1e-3, 1e-5)) == BARS["fp32"]
     assert bars_for("fp32", noise(0.1, 1e-3, 2)) == Bars(
@@ -176,13 +176,11 @@ def test_an_int8_file_against_the_quantised_network(
 
 
 def test_a_file_that_says_nothing_finite_fails() -> None:
-    stage = Stage("file", 1.0, 0.1, 0.1, 0.01, 5, 0)
+    stage = Stage("file", 1.0, 0.1, 0.1, 0.1, 0.01, 5, 0)
     assert Conversion(stage, stage).failures == []
     assert len(Conversion(replace(stage, scores_mean=float("nan")), stage).failures) == 1
-    (failure,) = Conversion(replace(stage, boxes_mean=0.2), stage).failures
-    assert failure.startswith(
-        "file: boxes differ by 0.2 pixels on average from the quantised network, which differs by"
-    )
+    (failure,) = Conversion(replace(stage, boxes_best=0.4), stage).failures
+    assert failure.startswith("file: best boxes differ by 0.4 pixels on average from the quantised network, which")
 
 
 def test_images_and_choices() -> None:

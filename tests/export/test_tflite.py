@@ -62,8 +62,8 @@ def test_an_int8_file_computes_what_its_graph_computes(tmp_path: Path) -> None:
     for images in random_images(3, SIZE, seed=5)[:, None]:
         boxes, scores = file(images)[0]
         wanted_boxes, wanted_scores = small.written.quantized(images)
-        assert (boxes - wanted_boxes).abs().mean() < 0.2
-        assert (scores - wanted_scores).abs().mean() < 2e-3
+        assert (boxes - wanted_boxes).abs().mean() < 0.4
+        assert (scores - wanted_scores).abs().mean() < 8e-3
 
 
 @needs_tflite

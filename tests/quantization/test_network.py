@@ -22,7 +22,6 @@ from yolo.quantization import inner_network, is_quantized
 from yolo.quantization.fake_quantize import FakeQuantize, PerChannelFakeQuantize, RangeFakeQuantize
 from yolo.quantization.network import QuantizedNetwork, shared_ranges
 from yolo.quantization.post_training import exported_graph
-from yolo.quantization.rewrites import rewrite_for_xnnpack
 from yolo.quantization.tflite_rules import TFLiteQuantizer
 
 SMALL = "tests.export.small_network.SmallNetwork"
@@ -79,7 +78,7 @@ def annotated(network: QuantizedNetwork) -> Iterator[str]:
 def annotations(base: SmallNetwork) -> int:
     """How many tensors the rules annotate, by the rules alone."""
     model = ExportableModel(base, SIZE, "raw")
-    graph = rewrite_for_xnnpack(exported_graph(RawOutputs(model), torch.zeros(2, 3, *SIZE), any_batch=True), int8=True)
+    graph = exported_graph(RawOutputs(model), torch.zeros(2, 3, *SIZE), any_batch=True)
     TFLiteQuantizer(shared_ranges(2)).annotate(graph)
     notes = [node.meta[Q_ANNOTATION_KEY] for node in graph.graph.nodes if Q_ANNOTATION_KEY in node.meta]
     inputs = {source for note in notes for source, spec in note.input_qspec_map.items() if spec is not None}

@@ -100,10 +100,12 @@ def main(arguments: Sequence[str]) -> None:
     options, dataset = parse(arguments)
     from yolo.commands.export_job import prepare_export
     from yolo.export.parity import CheckFailedError
+    from yolo.pipeline import sigterm_unwinds
 
     job = prepare_export(options, dataset)
     try:
-        _export(job)
+        with sigterm_unwinds():
+            _export(job)
     except CheckFailedError as failed:
         for failure in failed.failures:
             print(f"error: {options.checkpoint} was not exported: {failure}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from yolo.commands.export import ExportOptions
     from yolo.commands.measuring import Dataset
 
+OURS = {"saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"}
+"""What a SavedModel consists of."""
 IMAGES = 16
 """At most as many images are compared."""
 RANDOM_IMAGES = 5
@@ -130,7 +133,7 @@ def _require_name(target: Path, suffix: str) -> None:
 
 def _replaceable(folder: Path) -> bool:
     """Whether it is empty or was written by `yolo export`."""
-    ours = all((folder / name).is_file() for name in (GRAPH, RECORD))
+    ours = all((folder / name).is_file() for name in (GRAPH, RECORD)) and {p.name for p in folder.iterdir()} <= OURS
     return ours or (folder.is_dir() and not any(folder.iterdir()))
 
 
@@ -142,10 +145,12 @@ def _require_writable(target: Path, *, folder: bool) -> None:
         raise UserError(f"--output is {target}, which is a folder")
     if folder and target.exists() and not _replaceable(target):
         raise UserError(f"--output is {target}, which exists and is no SavedModel of `yolo export`")
-    probe = target.with_name(f"{target.name}.partial")
+    record = target.with_name(f"{target.name}.json")
+    if record.is_dir():
+        raise UserError(f"--output is {target}, whose record would be {record}, which is a folder")
     try:
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
     except OSError as error:
         raise UserError(f"--output is {target}, which cannot be written: {error.strerror}") from error
 

@@ -48,6 +48,8 @@ class OnnxConfig(FormatConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.half and self.quantization is not None:
+            raise UserError(f"--half makes a 16-bit file, --quantization is {self.quantization}: leave one of them out")
         if self.opset not in OPSETS:
             raise UserError(f"--opset is {self.opset}, expected one from {OPSETS[0]} to {OPSETS[-1]}")
 

@@ -76,13 +76,13 @@ class ExportReport:
         )
         table = Table()
         table.add_column("stage", no_wrap=True)
-        for title in ("boxes max px", "mean", "scores max", "mean", "same detections"):
+        for title in ("boxes max px", "best mean", "scores max", "mean", "same detections"):
             table.add_column(title, justify="right", no_wrap=True)
         rows = {stage.name: stage for stage in (parity.noise, *parity.stages)}
         if parity.conversion:
             rows |= {stage.name: stage for stage in (parity.conversion.quantized, parity.conversion.file)}
         for name, stage in rows.items():
-            numbers = (stage.boxes, stage.boxes_mean, stage.scores, stage.scores_mean)
+            numbers = (stage.boxes, stage.boxes_best, stage.scores, stage.scores_mean)
             same = f"{stage.detections - stage.missed} of {stage.detections}"
             table.add_row(name, *(f"{number:.1e}" for number in numbers), same)
         console.print(table)

@@ -70,7 +70,7 @@ class DetectionModel(nn.Module):
 
         Looked up anew each time: moving a module to a device or a memory layout gives its parameters new storage.
         """
-        return {name: tensor for name, tensor in self.state_dict().items() if tensor.is_floating_point()}
+        return floating_state(self)
 
     @property
     def cost(self) -> tuple[int, int]:
@@ -93,3 +93,8 @@ class DetectionModel(nn.Module):
             raise ValueError(
                 f"images must be [B, 3, H, W] with H and W multiples of {multiple}, found {tuple(images.shape)}"
             )
+
+
+def floating_state(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers of a network that are floating-point numbers."""
+    return {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}

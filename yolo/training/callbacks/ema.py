@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from yolo.models.checkpoint import WEIGHTS_PREFIX
-from yolo.models.detection_model import DetectionModel
+from yolo.models.detection_model import DetectionModel, floating_state
 
 TRAINING_WEIGHTS_KEY = "training_state_dict"
 
@@ -116,4 +116,5 @@ class EMACallback(Callback):
 
 
 def _averaged(pl_module: LightningModule) -> dict[str, Tensor]:
-    return cast(DetectionModel, pl_module.model).averaged_state()
+    model = cast(nn.Module, pl_module.model)
+    return model.averaged_state() if isinstance(model, DetectionModel) else floating_state(model)
