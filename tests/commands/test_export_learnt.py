@@ -51,7 +51,7 @@ def test_a_tflite_file_has_the_learnt_ranges_and_all_of_them(learnt: Path, tmp_p
     assert done.returncode == 0, done.stderr
     network, _ = load_model(learnt)
     assert isinstance(network, QuantizedNetwork)
-    graph = network.quantized_graph()
+    graph = network.quantized_graph(for_xnnpack=True)
     assert check_int8(graph, target) == []
     ranges = [module for module in network.modules() if isinstance(module, RangeFakeQuantize)]
     in_file = file_ranges(read_model(target))
@@ -66,12 +66,16 @@ def test_a_tflite_file_has_the_learnt_ranges_and_all_of_them(learnt: Path, tmp_p
     with torch.no_grad():
         low, high = first.low.clone(), first.high.clone()
         first.set_range(low * 1.0001, high * 1.0001)
-        assert any("INT8 ranges: 1 of" in failure for failure in check_int8(network.quantized_graph(), target))
+        assert any(
+            "INT8 ranges: 1 of" in failure for failure in check_int8(network.quantized_graph(for_xnnpack=True), target)
+        )
         first.set_range(low, high)
-        assert check_int8(network.quantized_graph(), target) == []
+        assert check_int8(network.quantized_graph(for_xnnpack=True), target) == []
         kernel = next(p for name, p in network.named_parameters() if name.endswith("deeper.conv.weight"))
         kernel[0] *= 1.001
-        assert any("INT8 scales" in failure for failure in check_int8(network.quantized_graph(), target))
+        assert any(
+            "INT8 scales" in failure for failure in check_int8(network.quantized_graph(for_xnnpack=True), target)
+        )
 
 
 @pytest.mark.slow
