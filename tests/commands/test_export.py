@@ -246,7 +246,7 @@ def test_a_file_that_falls_too_far_is_not_handed_over(tmp_path: Path, monkeypatc
         return written
 
     monkeypatch.setattr(onnx_export, "write", blind)
-    monkeypatch.setitem(BARS, "fp32", Bars(1e9, 1.0, 1e9, 1.0))
+    monkeypatch.setitem(BARS, "fp32", Bars(1e9, 1.0, 1e9, 1.0, 1.0))
     before = sorted(tmp_path.iterdir())
     done = run_yolo("export", "-c", checkpoint, *data, "--max-drop=0.01")
     assert done.returncode == 1
