@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -325,3 +329,20 @@ def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(onnx_export, "find_spec", lambda name: None)
     done = run_yolo("export", "-c", checkpoint)
     assert_user_error(done, "needs onnx and onnxruntime: pip install 'yolo[export]'")
+
+
+@pytest.mark.slow
+def test_ended_in_the_middle_it_leaves_nothing(tmp_path: Path) -> None:
+    checkpoint = random_checkpoint(tmp_path / "a.ckpt", "v9-t")
+    command = [sys.executable, "-m", "yolo", "export", "-c", str(checkpoint)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not any(path.suffix == ".partial" for path in tmp_path.iterdir()):
+        assert time.monotonic() < until, "never began"
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]

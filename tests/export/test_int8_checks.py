@@ -62,6 +62,16 @@ def test_a_changed_scale_of_weights(tmp_path: Path) -> None:
     assert failure.startswith("INT8 scales: the weights of conv2d")
 
 
+def test_many_weights_changed_by_one(tmp_path: Path) -> None:
+    def change(model: Any) -> None:
+        weight = convolution_tensors(model, CLASSES)[1]
+        values = numbers(model, weight, np.int8)
+        store(model, weight, np.where(values > 0, values - 1, values + 1).astype(np.int8))
+
+    (failure,) = failures(change, tmp_path)
+    assert failure.startswith("INT8 weights: those of conv2d")
+
+
 def test_changed_weights(tmp_path: Path) -> None:
     def change(model: Any) -> None:
         weight = convolution_tensors(model, CLASSES)[1]

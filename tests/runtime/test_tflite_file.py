@@ -37,15 +37,6 @@ def test_what_is_in_a_file(tmp_path: Path) -> None:
     assert small.content.endswith(SEAL + hashlib.sha256(small.content[: -len(SEAL) - 32]).digest())
 
 
-def test_outputs_in_another_order(tmp_path: Path) -> None:
-    small = small_file()
-    path = small.at(tmp_path)
-    before = read_model(path).subgraphs[0].outputs
-    write_record(path, small.record, outputs=[1, 0])
-    assert list(read_model(path).subgraphs[0].outputs) == list(reversed(before))
-    assert read_record(path) == small.record
-
-
 def test_what_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.tflite"
     assert "no such file" in refusal(path)

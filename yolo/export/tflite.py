@@ -81,11 +81,11 @@ def write(source: Source, config: TFLiteConfig, path: Path) -> Written:
         with tempfile.TemporaryDirectory() as folder:
             shutil.copyfile(onnx2tf.convert(source, Path(folder)).tflite, path)
         written = Written({})
+        write_record(path, source.record)
     elif config.numbers == "int8":
         written = _write_int8(source, config, path)
     else:
         written = _write_float(source, config, path)
-    write_record(path, source.record)
     operators, outside = xnnpack.operators(path)
     taken = f"XNNPACK takes all operators but {dict(outside)}" if outside else "XNNPACK takes all operators"
     return replace(written, operators=dict(operators.most_common()), notes=(*written.notes, taken))
@@ -95,6 +95,7 @@ def _write_float(source: Source, config: TFLiteConfig, path: Path) -> Written:
     from yolo.export import litert
     from yolo.models.exportable import WithOutputs
     from yolo.quantization.rewrites import upsample_by_concatenation
+    from yolo.runtime.tflite_file import write_record
 
     graph = _graph(source.model)
     network = WithOutputs(upsample_by_concatenation(graph) if config.xnnpack_optimize else graph, source.model)
@@ -102,6 +103,7 @@ def _write_float(source: Source, config: TFLiteConfig, path: Path) -> Written:
     if config.numbers in ("fp16", "dynamic"):
         content = litert.smaller_weights(content, config.numbers)
     path.write_bytes(content)
+    write_record(path, source.record)
     return Written({})
 
 
@@ -109,10 +111,12 @@ def _write_int8(source: Source, config: TFLiteConfig, path: Path) -> Written:
     from yolo.export import litert
     from yolo.export.int8_checks import check_int8
     from yolo.models.exportable import WithOutputs
+    from yolo.runtime.tflite_file import write_record
 
     graph, left = _quantized(source, config)
     network = WithOutputs(graph, source.model)
     path.write_bytes(litert.convert(litert.ChannelsLast(network), source.model.image_size, quantized=True))
+    write_record(path, source.record)
     notes = tuple(f"no INT8 rule for {name}, which stays in float" for name in sorted(set(left)))
     return Written({}, notes, tuple(check_int8(graph, path)), network)
 

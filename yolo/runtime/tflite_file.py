@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +29,18 @@ def read_record(path: Path) -> ExportRecord:
     raise UserError(f"{path}: has no record of `yolo export` in it, which says what its inputs and outputs mean")
 
 
-def write_record(path: Path, record: ExportRecord, outputs: Sequence[int] | None = None) -> None:
+def write_record(path: Path, record: ExportRecord) -> None:
     """Put the record into a file, and our names on its input and outputs.
 
     Args:
-        path: of a file with one subgraph, one input and the record's outputs.
+        path: of a file with one subgraph, one input and the record's outputs in its order.
         record: to put there.
-        outputs: which of the file's outputs is the record's first, second and so on; in its order when left out.
     """
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
     model = read_model(path)
     (graph,) = model.subgraphs
-    graph.outputs = [graph.outputs[number] for number in outputs or range(len(graph.outputs))]
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = SIGNATURE, 0
     signature.inputs = [_named(schema, INPUT, graph.inputs[0])]
