@@ -118,6 +118,7 @@ def test_whose_options_are_whose() -> None:
 @pytest.mark.slow
 def test_a_run_leaves_a_checkpoint_that_stands_alone(straight: Path, trained: Path, tmp_path: Path) -> None:
     rows = list(csv.DictReader((straight / "metrics.csv").open()))
+    assert f"<dd>{SMALL} in INT8</dd>" in (straight / "report.html").read_text()
     assert [float(row["train/distill"]) > 0 for row in rows if row["train/distill"]] == [True] * 4
     best = straight / "checkpoints/best.ckpt"
     moved = tmp_path / "moved.ckpt"

@@ -16,6 +16,7 @@ from yolo.evaluation.dashboard import DashboardContext, print_dashboard
 from yolo.evaluation.draw import contact_sheet, save_jpeg
 from yolo.evaluation.evaluator import Metrics
 from yolo.lightning_output import print_items
+from yolo.quantization import shown_name
 from yolo.training.callbacks.checkpoint import best_checkpoint
 from yolo.training.module import YOLOModule
 
@@ -81,7 +82,7 @@ def _outcome(
         metrics=metrics,
         context=DashboardContext(image_size=module.image_size, iou=nms.iou, max_detections=nms.max_detections),
         settings={
-            "network": module.network.name,
+            "network": shown_name(module.network),
             "image_size": list(module.image_size),
             "confidence": nms.confidence,
             "iou": nms.iou,

@@ -24,7 +24,7 @@ from yolo.model_file import RUNTIMES, require_size
 from yolo.models.checkpoint import CARD_KEY, ModelCard, allow_network, load_model, read_checkpoint
 from yolo.models.detection_model import DetectionModel
 from yolo.models.exportable import with_hardswish
-from yolo.quantization import QUANTIZED_NETWORK
+from yolo.quantization import QUANTIZED_NETWORK, inner_network
 from yolo.quantization.calibration import Calibration, folder_images, spread
 from yolo.runtime.saved_model import GRAPH, RECORD
 from yolo.size import size_option
@@ -62,8 +62,7 @@ class Job:
     @property
     def architecture(self) -> str:
         """Of the network, for people."""
-        network = self.card.network
-        name = str(network.args["network"]) if network.name == QUANTIZED_NETWORK else network.name
+        name = (inner_network(self.card.network) or self.card.network).name
         return f"{name} with HardSwish" if self.options.hardswish else name
 
 

@@ -23,6 +23,12 @@ def inner_network(spec: NetworkSpec) -> NetworkSpec | None:
     return NetworkSpec(str(args.get("network")), args.get("class_width"), dict(args.get("args") or {}))
 
 
+def shown_name(spec: NetworkSpec) -> str:
+    """Of a network, for people."""
+    inner = inner_network(spec)
+    return spec.name if inner is None else f"{inner.name} in INT8"
+
+
 def is_quantized(network: object) -> TypeIs[QuantizedNetwork]:
     """Whether a network is such a one; asks without torchao, which most programs do without."""
     return f"{type(network).__module__}.{type(network).__qualname__}" == QUANTIZED_NETWORK

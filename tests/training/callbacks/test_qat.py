@@ -12,7 +12,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
-from tests.conftest import assert_user_error, launch_yolo, run_yolo
+from tests.commands.test_resume import assert_equal, contents
+from tests.conftest import Done, assert_user_error, launch_yolo, run_yolo
 from tests.export.random_network import random_checkpoint
 from tests.quantization.test_network import SMALL, equal, ranges
 from tests.training.test_module import TINY, data
@@ -248,17 +249,37 @@ class RangesOfRanks(Callback):
             torch.save(ranges(pl_module.model), self.folder / f"{trainer.global_step}-{trainer.global_rank}.pt")
 
 
-@pytest.mark.slow
-def test_two_processes_have_one_set_of_ranges(trained: Path, tmp_path: Path) -> None:
-    done = launch_yolo(
+def finetune_by_two(trained: Path, folder: Path, *options: str) -> Done:
+    """Two epochs of three steps by two processes, which write their ranges after each step into the folder."""
+    return launch_yolo(
         "qat-finetune", "-c", trained, "--network", SMALL, "--epochs=2", "--freeze-bn-after=1", "--batch-size=4",
-        "--data.format=shapes", "--data.shapes_train=16", "--data.shapes_val=4", "--data.shapes_size=64",
+        "--data.format=shapes", "--data.shapes_train=24", "--data.shapes_val=4", "--data.shapes_size=64",
         "--data.num_workers=0", "--num-calibration=3", "--trainer.devices=2", "--trainer.strategy=ddp",
         "--trainer.accelerator=cpu", "--trainer.callbacks+=tests.training.callbacks.test_qat.RangesOfRanks",
-        f"--trainer.callbacks.folder={tmp_path}", cwd=tmp_path,
+        f"--trainer.callbacks.folder={folder}", *options, cwd=folder,
     )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_two_processes_have_one_set_of_ranges_and_resume_in_mid_epoch(trained: Path, tmp_path: Path) -> None:
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    straight.mkdir(), stopped.mkdir()
+    done = finetune_by_two(trained, straight)
     assert done.returncode == 0, done.stderr
-    steps = [[torch.load(tmp_path / f"{step}-{rank}.pt") for rank in (0, 1)] for step in (1, 2, 3)]
+    steps = [[torch.load(straight / f"{step}-{rank}.pt") for rank in (0, 1)] for step in range(1, 6)]
     assert all(equal(*step) for step in steps)
-    assert not equal(steps[0][0], steps[1][0])
-    assert equal(steps[1][0], steps[2][0])  # held
+    one, two, three, *held = (first for first, _ in steps)
+    assert not equal(one, two)
+    assert not equal(two, three)
+    assert all(equal(three, later) for later in held)
+    # Stopped while ranges still follow, and resumed.
+    signal = "--trainer.callbacks+=tests.commands.interruption.SignalAt"
+    aim = [f"--trainer.callbacks.{name}={value}" for name, value in {"name": "SIGTERM", "epoch": 1, "batch": 1}.items()]
+    done = finetune_by_two(trained, stopped, signal, *aim)
+    assert done.returncode == 143, done.stderr
+    assert "stopped by SIGTERM at epoch 1, step 2" in done.stdout
+    done = finetune_by_two(trained, stopped, "--ckpt_path=last")
+    assert done.returncode == 0, done.stderr
+    assert "resumed in epoch 1 after 2 of 3 batches, at step 2" in done.stdout
+    ends = (straight / "runs/qat/version_0", stopped / "runs/qat/version_1")
+    assert_equal(*(contents(run) for run in ends))

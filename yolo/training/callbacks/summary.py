@@ -8,6 +8,7 @@ from typing import Any, cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from yolo.lightning_output import console_of, print_items, print_line
+from yolo.quantization import shown_name
 from yolo.training.callbacks.checkpoint import BEST, best_checkpoint
 
 
@@ -23,7 +24,7 @@ class TrainingSummaryCallback(Callback):
         data, card = cast(Any, trainer).datamodule, cast(Any, pl_module).card
         print_line(
             trainer,
-            f"{card.network.name}, {len(card.class_names)} classes, {len(data.train.images)} training and "
+            f"{shown_name(card.network)}, {len(card.class_names)} classes, {len(data.train.images)} training and "
             f"{len(data.val.images)} validation images at {card.image_size[0]} x {card.image_size[1]}",
         )
 
