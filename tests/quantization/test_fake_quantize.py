@@ -50,13 +50,26 @@ def test_frozen_values_are_levels() -> None:
     assert torch.all(values.grad[(values < -1.02) | (values > 3.02)] == 0)
 
 
-def test_training_follows_slowly() -> None:
+def test_a_range_in_training_widens_at_once_and_narrows_slowly() -> None:
     fake = RangeFakeQuantize(**INT8)
-    fake(torch.tensor([0.0, 1.0]))
+    fake(torch.tensor([-1.0, 1.0]))
     fake.mode = "train"
-    found = fake(torch.tensor([0.0, 11.0]))
-    assert float(fake.high) == pytest.approx(1 + 10 * PACE)
-    assert float(found[1].detach()) == pytest.approx(1 + 10 * PACE, rel=1e-3)  # beyond the range: its end
+    found = fake(torch.tensor([-0.5, 11.0]))
+    assert float(fake.high) == 11
+    assert float(found[1].detach()) == pytest.approx(11, abs=0.03)  # nothing is cut off
+    assert float(fake.low) == pytest.approx(-1 + 0.5 * PACE)
+    fake(torch.tensor([0.0, 1.0]))
+    assert float(fake.high) == pytest.approx(11 - 10 * PACE)
+
+
+def test_tensors_that_share_a_range_have_that_of_the_widest() -> None:
+    fake = RangeFakeQuantize(**INT8)
+    fake(torch.tensor([0.0, 8.0]))
+    fake.mode = "train"
+    for _ in range(50):
+        for largest in (8.0, 1.0, 2.0):
+            fake(torch.tensor([0.0, largest]))
+    assert float(fake.high) == pytest.approx(8, rel=2 * PACE)
 
 
 def test_values_all_zero() -> None:

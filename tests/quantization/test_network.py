@@ -160,9 +160,12 @@ def test_ranges_follow_in_training_alone(network: QuantizedNetwork) -> None:
     maps(network, images)
     moved = ranges(network)
     assert not equal(moved, before)
-    # One hundredth of the way to what the batch has.
-    first = next(name for name in before if name.endswith(".high") and moved[name] != before[name])
-    assert 0 < float((moved[first] - before[first]) / before[first].abs()) < 0.02
+    # As wide as the batch needs where calibration was narrower, a hundredth of the way to it elsewhere.
+    changes = [
+        (moved[name] - before[name]) / before[name] for name in before if name.endswith(".high") and before[name]
+    ]
+    assert max(changes) > 0.3
+    assert min(changes) > -0.011 * 3
     network.eval()
     maps(network, images)
     assert equal(ranges(network), moved)

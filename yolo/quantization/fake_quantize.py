@@ -20,10 +20,12 @@ except ModuleNotFoundError as error:
     raise UserError("INT8 networks need torchao: pip install 'yolo[tflite]'") from error
 
 Mode = Literal["calibrate", "train", "frozen", "off"]
-"""calibrate: widen the range to all that is seen, change nothing; train: let the range follow, quantise; frozen:
+"""calibrate: widen the range to all that is seen, change nothing; train: let the range follow and quantise; frozen:
 quantise with the range as it is; off: change nothing."""
 PACE = 0.01
-"""Share by which a range in training moves towards that of the batch."""
+"""Share by which a range in training narrows towards that of a tensor; it widens at once. Moving both ways by this
+share, ranges left out what few images have and what only the widest of the tensors that share one has: a v9-t of bccd
+lost 0.024 of AP50-95 in 5 epochs, and got it back from new ranges for the same weights."""
 SMALLEST_SCALE = 1e-8
 
 
@@ -87,10 +89,12 @@ class RangeFakeQuantize(FakeQuantize):
     def _follow(self, values: Tensor) -> None:
         low, high = (bound.float() for bound in values.aminmax())
         low, high = low.clamp(max=0), high.clamp(min=0)
-        if self.mode == "calibrate":
-            self.set_range(torch.minimum(self.low, low), torch.maximum(self.high, high))
+        if self.mode == "train":
+            self.set_range(
+                torch.minimum(self.low.lerp(low, PACE), low), torch.maximum(self.high.lerp(high, PACE), high)
+            )
         else:
-            self.set_range(self.low.lerp(low, PACE), self.high.lerp(high, PACE))
+            self.set_range(torch.minimum(self.low, low), torch.maximum(self.high, high))
 
     @torch.no_grad()
     def set_range(self, low: Tensor, high: Tensor) -> None:

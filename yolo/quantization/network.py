@@ -18,7 +18,7 @@ from yolo.quantization.fake_quantize import RangeFakeQuantize, fake_quantizers, 
 from yolo.quantization.post_training import copied, exported_graph, quantized_graph, with_fake_quantizers
 from yolo.quantization.rewrites import rewrite_for_xnnpack
 from yolo.quantization.tflite_rules import NETWORK
-from yolo.ranks import sum_over_ranks, world_size
+from yolo.ranks import from_all_ranks, world_size
 
 
 class QuantizedNetwork(DetectionModel):
@@ -126,12 +126,13 @@ class QuantizedNetwork(DetectionModel):
 
     @torch.no_grad()
     def share_ranges(self) -> None:
-        """Give all processes that train together the mean of their ranges."""
+        """Give all processes that train together the range that one with all their images would have."""
         if world_size() == 1:
             return
         ranges = self._ranges()
         bounds = torch.stack([torch.cat([module.low for module in ranges]), torch.cat([m.high for m in ranges])])
-        low, high = sum_over_ranks(bounds) / world_size()
+        every = from_all_ranks(bounds)  # [processes, 2, ranges]
+        low, high = every[:, 0].amin(0), every[:, 1].amax(0)
         for number, module in enumerate(ranges):
             module.set_range(low[number], high[number])
 
