@@ -55,7 +55,8 @@ class QATOptions:
     """Where the network will run. All mean one recipe, TFLite's INT8: activations per tensor, weights per channel,
     no range reduced; XNNPACK runs it on ARM and x86 alike."""
     freeze_bn_after: int = 5
-    """Epochs after which ranges are held. (Batch normalisation is part of the convolutions from the start.)"""
+    """Epochs at whose start the ranges are found anew; then they are held. (Batch normalisation is part of the
+    convolutions from the start.)"""
     val_every: int = 1
     """Epochs from one validation to the next."""
     output: Path = Path("runs/qat")
@@ -63,7 +64,7 @@ class QATOptions:
     export_tflite: bool = False
     """Write the best checkpoint as an INT8 TFLite file, model_int8.tflite in the run's folder, with its report."""
     calibration_images: Path | None = None
-    """Folder of images that the ranges start from; training images of the dataset when left out."""
+    """Folder of images that the ranges come from; training images of the dataset when left out."""
     num_calibration: int = 256
     """At most as many of them are used."""
     keep_float: str | None = None

@@ -18,14 +18,12 @@ from yolo.quantization.fake_quantize import RangeFakeQuantize, fake_quantizers, 
 from yolo.quantization.post_training import copied, exported_graph, quantized_graph, with_fake_quantizers
 from yolo.quantization.rewrites import rewrite_for_xnnpack
 from yolo.quantization.tflite_rules import NETWORK
-from yolo.ranks import from_all_ranks, world_size
 
 
 class QuantizedNetwork(DetectionModel):
     """A deployed network, normalisation fused, with a fake quantiser behind every tensor by TFLite's rules.
 
-    Its graph is made for one image size. In training mode ranges follow the activations until they are frozen; in
-    evaluation mode they stay.
+    Its graph is made for one image size. `calibrate` alone moves the ranges.
 
     Args:
         num_classes: number of classes.
@@ -66,8 +64,6 @@ class QuantizedNetwork(DetectionModel):
         for name, parameter in self.graph.named_parameters():
             parameter.requires_grad_(name in used)  # the bins, which are decoded with, are no part of the graph
         self.register_buffer("_bins", base.bins.detach().clone().float())
-        # A buffer, so that a training step that is kept and run again has it.
-        self.register_buffer("_held", torch.zeros(1, dtype=torch.int32), persistent=False)
         self.quantizing = True
         """False computes in float."""
 
@@ -93,20 +89,9 @@ class QuantizedNetwork(DetectionModel):
         """[R] distance in strides that each bin stands for."""
         return self.get_buffer("_bins")
 
-    @property
-    def frozen(self) -> bool:
-        """Whether the ranges are held in training too."""
-        return bool(self.get_buffer("_held"))
-
-    @frozen.setter
-    def frozen(self, held: bool) -> None:
-        self.get_buffer("_held").fill_(held)
-
     def forward(self, images: Tensor) -> tuple[Maps, ...]:
         """float [B, 3, H, W] in 0..1 to the maps [B, 4 * R + C, h, w] of each level."""
-        # Not in train(): Lightning sets `training` without it.
-        following = self.training and not self.frozen
-        set_mode(self.graph, "off" if not self.quantizing else "train" if following else "frozen")
+        set_mode(self.graph, "quantise" if self.quantizing else "off")
         logits = self.graph(images)
         return ([torch.cat(pair, 1) for pair in zip(logits[::2], logits[1::2], strict=True)],)
 
@@ -118,26 +103,12 @@ class QuantizedNetwork(DetectionModel):
     @torch.no_grad()
     def calibrate(self, images: Iterable[Tensor]) -> None:
         """Start the ranges anew from all that images float [B, 3, H, W] in 0..1 make of the activations."""
-        for module in self._ranges():
-            module.reset()
+        for module in fake_quantizers(self.graph).values():
+            if isinstance(module, RangeFakeQuantize):
+                module.reset()
         set_mode(self.graph, "calibrate")
         for batch in images:
             self.graph(batch.to(self.bins.device))
-
-    @torch.no_grad()
-    def share_ranges(self) -> None:
-        """Give all processes that train together the range that one with all their images would have."""
-        if world_size() == 1:
-            return
-        ranges = self._ranges()
-        bounds = torch.stack([torch.cat([module.low for module in ranges]), torch.cat([m.high for m in ranges])])
-        every = from_all_ranks(bounds)  # [processes, 2, ranges]
-        low, high = every[:, 0].amin(0), every[:, 1].amax(0)
-        for number, module in enumerate(ranges):
-            module.set_range(low[number], high[number])
-
-    def _ranges(self) -> list[RangeFakeQuantize]:
-        return [module for module in fake_quantizers(self.graph).values() if isinstance(module, RangeFakeQuantize)]
 
     def averaged_state(self) -> dict[str, Tensor]:
         """The weights: an average of scales beside zero points that are none would be no range."""

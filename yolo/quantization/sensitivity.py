@@ -90,7 +90,7 @@ class PartlyQuantized(DetectionModel):
         """Quantise these parts and no others."""
         for name, modules in self.parts.items():
             for module in modules:
-                module.mode = "frozen" if name in parts else "off"
+                module.mode = "quantise" if name in parts else "off"
 
     def forward(self, images: Tensor) -> tuple[Maps, ...]:
         """As `QuantizedNetwork`."""

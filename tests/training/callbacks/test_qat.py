@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from tests.quantization.test_network import SMALL, equal, ranges
 from tests.training.test_module import TINY, data
 from yolo.errors import UserError
 from yolo.models.checkpoint import CARD_KEY, NetworkSpec
+from yolo.quantization.calibration import training_images
 from yolo.quantization.network import QuantizedNetwork
 from yolo.training.callbacks import EMACallback, QATCallback
 from yolo.training.callbacks.ema import TRAINING_WEIGHTS_KEY
@@ -85,22 +85,17 @@ def module_of(trained: Path | None, **options: Any) -> YOLOModule:
     return YOLOModule(spec.name, network_args=spec.args, image_size=SIZE, weight_path=weights, **options)
 
 
-def test_ranges_start_from_calibration_follow_and_are_held(trained: Path, tmp_path: Path) -> None:
+def test_ranges_are_found_anew_before_the_first_epochs_and_then_held(trained: Path, tmp_path: Path) -> None:
     watch, module, ema = Watch(), module_of(trained), EMACallback(decay=0.9, tau=5)
     trainer = fit(module, [watch, QATCallback(freeze_after=2, num_calibration=3), ema], max_epochs=4)
-    assert watch.calibrated == 1
+    assert watch.calibrated == 2
     first, second, third, fourth = watch.after_epochs
     sanity, *validated = watch.in_validation
-    assert not equal(sanity, first)
+    assert equal(sanity, first)  # no step moves them
     assert not equal(first, second)
     assert equal(second, third)
     assert equal(third, fourth)
     assert all(equal(one, other) for one, other in zip(validated, watch.after_epochs, strict=True))
-    # What calibration gives: the widest of these images.
-    fresh = module_of(trained)
-    start = Watch()
-    fit(fresh, [start, QATCallback(num_calibration=3)], max_epochs=1, limit_train_batches=1, num_sanity_val_steps=1)
-    assert equal(start.in_validation[0], sanity)
     # Checkpoints have the same ranges beside the averaged weights and beside those of training.
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     contents = torch.load(tmp_path / "a.ckpt", weights_only=True)
@@ -112,20 +107,39 @@ def test_ranges_start_from_calibration_follow_and_are_held(trained: Path, tmp_pa
         assert torch.equal(weights[f"model.{name}"], tensor), name
 
 
-def test_a_resumed_run_does_not_calibrate_and_holds_what_was_held(trained: Path, tmp_path: Path) -> None:
-    trainer = fit(module_of(trained), [QATCallback(freeze_after=1, num_calibration=3)], max_epochs=2)
+def test_ranges_are_those_of_the_weights_as_an_epoch_begins(trained: Path) -> None:
+    class Recalibrate(Callback):
+        """What calibration by the same images gives the weights of the end of the first epoch."""
+
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            if trainer.current_epoch == 0:
+                copy = pl_module.model.deploy()
+                QuantizedNetwork.calibrate(copy, training_images(trainer.datamodule, 3, SIZE, "center"))
+                self.expected = ranges(copy)
+
+    watch, recalibrate = Watch(), Recalibrate()
+    fit(module_of(trained), [watch, recalibrate, QATCallback(num_calibration=3)], max_epochs=2)
+    assert equal(watch.after_epochs[1], recalibrate.expected)
+    assert not equal(watch.after_epochs[0], recalibrate.expected)
+
+
+@pytest.mark.parametrize(("epochs", "calibrated"), [(1, 0), (2, 1)])
+def test_a_resumed_run_calibrates_where_the_straight_one_does(
+    trained: Path, tmp_path: Path, epochs: int, calibrated: int
+) -> None:
+    trainer = fit(module_of(trained), [QATCallback(freeze_after=epochs, num_calibration=3)], max_epochs=1)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     watch, resumed = Watch(), module_of(None)
-    fit(resumed, [watch, QATCallback(freeze_after=1, num_calibration=3)], tmp_path / "a.ckpt", max_epochs=3)
-    assert watch.calibrated == 0
-    assert resumed.model.frozen
-    assert equal(watch.after_epochs[-1], ranges(trainer.lightning_module.model))
+    fit(resumed, [watch, QATCallback(freeze_after=epochs, num_calibration=3)], tmp_path / "a.ckpt", max_epochs=2)
+    assert watch.calibrated == calibrated
+    assert equal(watch.after_epochs[-1], ranges(trainer.lightning_module.model)) == (not calibrated)
 
 
 def test_held_from_the_start(trained: Path) -> None:
     watch = Watch()
-    fit(module_of(trained), [watch, QATCallback(freeze_after=0, num_calibration=3)], max_epochs=1)
-    assert equal(watch.in_validation[0], watch.after_epochs[0])
+    fit(module_of(trained), [watch, QATCallback(freeze_after=0, num_calibration=3)], max_epochs=2)
+    assert watch.calibrated == 1
+    assert equal(watch.in_validation[0], watch.after_epochs[-1])
 
 
 def test_validation_measures_the_simulated_network(trained: Path) -> None:
@@ -154,15 +168,14 @@ def test_a_teacher_holds_the_network_and_its_term_is_logged(trained: Path) -> No
     assert terms[1] > 0
 
 
-@pytest.mark.parametrize("freeze_after", [0, 9])
-def test_a_step_that_went_wrong_runs_again_to_the_last_bit(trained: Path, tmp_path: Path, freeze_after: int) -> None:
-    """With ranges that follow or are held, and with the term of the teacher, who is not there any more."""
+def test_a_step_that_went_wrong_runs_again_to_the_last_bit(trained: Path, tmp_path: Path) -> None:
+    """With the term of the teacher, who is not there any more."""
     teacher = tmp_path / "teacher.ckpt"
     teacher.write_bytes(trained.read_bytes())
     weight = "graph.model.network.deeper.conv.weight"
     callbacks: list[dict[str, Any]] = [
         {"class_path": "yolo.training.callbacks.QATCallback",
-         "init_args": {"freeze_after": freeze_after, "num_calibration": 3, "distill": 1.0, "teacher": str(teacher)}},
+         "init_args": {"num_calibration": 3, "distill": 1.0, "teacher": str(teacher)}},
         {"class_path": "tests.training.callbacks.poison.PoisonedGradient", "init_args": {"step": 2, "name": weight}},
     ]  # fmt: skip
     spec = QuantizedNetwork.spec(NetworkSpec(SMALL), SIZE)
@@ -217,27 +230,6 @@ def test_resuming_from_a_run_in_float(trained: Path, tmp_path: Path) -> None:
         fit(module_of(None), [QATCallback()], tmp_path / "float.ckpt", max_epochs=2)
 
 
-def test_ranges_are_shared_after_a_step_until_they_are_held() -> None:
-    calls: list[str] = []
-
-    class Model:
-        frozen = False
-
-        def share_ranges(self) -> None:
-            calls.append("shared")
-
-    model = Model()
-    module, callback = SimpleNamespace(model=model), QATCallback()
-    import yolo.training.callbacks.qat as room
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "is_quantized", lambda network: True)
-        callback.on_train_batch_end(SimpleNamespace(), module)  # type: ignore[arg-type]
-        model.frozen = True
-        callback.on_train_batch_end(SimpleNamespace(), module)  # type: ignore[arg-type]
-    assert calls == ["shared"]
-
-
 class RangesOfRanks(Callback):
     """Writes the ranges of this process after each step."""
 
@@ -252,7 +244,7 @@ class RangesOfRanks(Callback):
 def finetune_by_two(trained: Path, folder: Path, *options: str) -> Done:
     """Two epochs of three steps by two processes, which write their ranges after each step into the folder."""
     return launch_yolo(
-        "qat-finetune", "-c", trained, "--network", SMALL, "--epochs=2", "--freeze-bn-after=1", "--batch-size=4",
+        "qat-finetune", "-c", trained, "--network", SMALL, "--epochs=2", "--freeze-bn-after=2", "--batch-size=4",
         "--data.format=shapes", "--data.shapes_train=24", "--data.shapes_val=4", "--data.shapes_size=64",
         "--data.num_workers=0", "--num-calibration=3", "--trainer.devices=2", "--trainer.strategy=ddp",
         "--trainer.accelerator=cpu", "--trainer.callbacks+=tests.training.callbacks.test_qat.RangesOfRanks",
@@ -268,18 +260,19 @@ def test_two_processes_have_one_set_of_ranges_and_resume_in_mid_epoch(trained: P
     assert done.returncode == 0, done.stderr
     steps = [[torch.load(straight / f"{step}-{rank}.pt") for rank in (0, 1)] for step in range(1, 6)]
     assert all(equal(*step) for step in steps)
-    one, two, three, *held = (first for first, _ in steps)
-    assert not equal(one, two)
+    (one, two, three, four, five) = (first for first, _ in steps)
+    assert equal(one, two)
     assert not equal(two, three)
-    assert all(equal(three, later) for later in held)
-    # Stopped while ranges still follow, and resumed.
+    assert equal(three, four)
+    assert equal(four, five)
+    # Stopped in the second epoch, which began with new ranges, and resumed.
     signal = "--trainer.callbacks+=tests.commands.interruption.SignalAt"
-    aim = [f"--trainer.callbacks.{name}={value}" for name, value in {"name": "SIGTERM", "epoch": 1, "batch": 1}.items()]
+    aim = [f"--trainer.callbacks.{name}={value}" for name, value in {"name": "SIGTERM", "epoch": 2, "batch": 1}.items()]
     done = finetune_by_two(trained, stopped, signal, *aim)
     assert done.returncode == 143, done.stderr
-    assert "stopped by SIGTERM at epoch 1, step 2" in done.stdout
+    assert "stopped by SIGTERM at epoch 2, step 5" in done.stdout
     done = finetune_by_two(trained, stopped, "--ckpt_path=last")
     assert done.returncode == 0, done.stderr
-    assert "resumed in epoch 1 after 2 of 3 batches, at step 2" in done.stdout
+    assert "resumed in epoch 2 after 2 of 3 batches, at step 5" in done.stdout
     ends = (straight / "runs/qat/version_0", stopped / "runs/qat/version_1")
     assert_equal(*(contents(run) for run in ends))
