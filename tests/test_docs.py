@@ -29,7 +29,8 @@ from yolo.models.checkpoint import allow_network
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", ROOT / "HOWTO.md", ROOT / "training-experiment" / "README.md"]
 SMALL = ["--model.image_size=64", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.batch_size=2",
-         "--data.num_workers=0", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]  # fmt: skip
+         "--data.num_workers=0", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
+         "--model.save_metrics_plots=false"]  # fmt: skip
 NETWORK = """
 import torch
 from yolo.models.detection_model import DetectionModel

@@ -25,6 +25,7 @@ FIT = [
     "fit", "--config=quickstart", "--model.model_config=tests.commands.interruption.Forgetful", "--model.image_size=64",
     "--data.shapes_train=44", "--data.shapes_val=12", "--data.shapes_size=64", "--data.batch_size=8",
     "--data.close_mosaic_epochs=2", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1", EPOCHS,
+    "--model.save_metrics_plots=false",
 ]  # fmt: skip
 # Five batches of eight in an epoch; four images are left over.
 WORKERS = {
