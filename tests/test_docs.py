@@ -134,6 +134,8 @@ def test_command(document: str, line: str, workplace: Path, monkeypatch: pytest.
         size = ["--model.model_config=v9-t"] if "--model.network_args" not in line else []
         epochs = ["--trainer.max_epochs=2"] if "--ckpt_path" in line else []
         arguments += [*SMALL, *size, *epochs]
+        if "quickstart" in line:
+            arguments += ["--data.shapes_train=8", "--data.shapes_val=4"]
         if "cache_only" in line:
             arguments.append("--model.image_size=640")  # the size of the cache
     if arguments[0] == "export" and "--data." in line:
