@@ -23,7 +23,7 @@ else:
 
 # The files that take longest, the longest first.
 LONGEST = (
-    "commands/test_resume", "tests/test_docs", "training/test_distributed", "tests/test_learning",
+    "tests/test_learning", "tests/test_docs", "commands/test_resume", "training/test_distributed",
     "commands/test_qat_finetune", "commands/test_fit", "commands/test_export", "training/test_loggers",
 )  # fmt: skip
 
