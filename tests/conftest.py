@@ -14,12 +14,27 @@ import torch
 
 from yolo.cli import main
 
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+if "PYTEST_XDIST_WORKER" in os.environ:  # each core has a worker of its own: more threads wait for each other
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+else:
+    torch.set_num_threads(2)
+
+
+# The files that take longest, the longest first.
+LONGEST = (
+    "tests/test_learning", "tests/test_docs", "commands/test_resume", "training/test_distributed",
+    "commands/test_qat_finetune", "commands/test_fit", "commands/test_export", "training/test_loggers",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest test first: what runs last runs on one core while the others wait."""
-    items.sort(key=lambda item: "test_learning" not in item.nodeid)
+    """The longest files first: what runs last runs on one core while the others wait."""
+
+    def place(item: pytest.Item) -> int:
+        return next((i for i, name in enumerate(LONGEST) if f"{name}.py" in item.nodeid), len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,10 +52,12 @@ def test_data() -> Path:
     return Path(folder)
 
 
+# Without the plots of each epoch, which take longer than its training.
+PLOTS = "--model.save_metrics_plots=true"
 TINY_FIT = [
     "fit", "--config=quickstart", "--model.image_size=64", "--data.shapes_train=24", "--data.shapes_val=9",
     "--data.batch_size=8", "--data.num_workers=0", "--data.close_mosaic_epochs=1", "--trainer.max_epochs=2",
-    "--trainer.accelerator=cpu", "--trainer.logger.init_args.save_dir=runs",
+    "--trainer.accelerator=cpu", "--trainer.logger.init_args.save_dir=runs", "--model.save_metrics_plots=false",
 ]  # fmt: skip
 
 
@@ -69,7 +86,7 @@ class Run:
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Two epochs of v9-t on two dozen embedded images, through the command line."""
     folder = tmp_path_factory.mktemp("tiny")
-    done = run_yolo(*TINY_FIT, cwd=folder)
+    done = run_yolo(*TINY_FIT, PLOTS, cwd=folder)
     assert done.returncode == 0, done.stderr
     return Run(folder / "runs" / "quickstart" / "version_0", done.stdout)
 

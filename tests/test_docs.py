@@ -29,7 +29,8 @@ from yolo.models.checkpoint import allow_network
 ROOT = Path(__file__).parent.parent
 DOCS = [ROOT / "README.md", ROOT / "HOWTO.md", ROOT / "training-experiment" / "README.md"]
 SMALL = ["--model.image_size=64", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.batch_size=2",
-         "--data.num_workers=0", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]  # fmt: skip
+         "--data.num_workers=0", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
+         "--model.save_metrics_plots=false"]  # fmt: skip
 NETWORK = """
 import torch
 from yolo.models.detection_model import DetectionModel
@@ -133,6 +134,8 @@ def test_command(document: str, line: str, workplace: Path, monkeypatch: pytest.
         size = ["--model.model_config=v9-t"] if "--model.network_args" not in line else []
         epochs = ["--trainer.max_epochs=2"] if "--ckpt_path" in line else []
         arguments += [*SMALL, *size, *epochs]
+        if "quickstart" in line:
+            arguments += ["--data.shapes_train=8", "--data.shapes_val=4"]
         if "cache_only" in line:
             arguments.append("--model.image_size=640")  # the size of the cache
     if arguments[0] == "export" and "--data." in line:

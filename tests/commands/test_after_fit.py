@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.conftest import TINY_FIT, Run, run_yolo
+from tests.conftest import PLOTS, TINY_FIT, Run, run_yolo
 from yolo.commands.after_fit import join_rows
 from yolo.evaluation.evaluator import METRIC_NAMES
 
@@ -39,7 +39,7 @@ def test_report_of_a_run_has_its_training_curves(tiny_run: Run) -> None:
 def test_a_resumed_run_that_found_nothing_better_shows_the_best_of_the_run_before(
     tiny_run: Run, tmp_path: Path
 ) -> None:
-    options = [*TINY_FIT, f"--ckpt_path={tiny_run.folder / 'checkpoints' / 'last.ckpt'}"]
+    options = [*TINY_FIT, PLOTS, f"--ckpt_path={tiny_run.folder / 'checkpoints' / 'last.ckpt'}"]
     # The weights of `best.ckpt` are measured as the first run has measured them: the average.
     before = list(csv.DictReader((tiny_run.folder / "metrics.csv").open()))
     best = max((row for row in before if row["val/mAP"]), key=lambda row: float(row["val/mAP"]))

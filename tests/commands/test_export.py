@@ -17,6 +17,7 @@ import pytest
 from tests.conftest import Run, assert_user_error, run_yolo
 from tests.export.own_dataset import own_checkpoint, write_own_dataset
 from tests.export.random_network import random_checkpoint
+from tests.export.tflite_files import SMALL
 from tests.tiny_dataset import write_dataset
 from yolo import Detector
 from yolo.cli import main
@@ -25,6 +26,7 @@ from yolo.commands.validate import parse
 from yolo.errors import UserError
 from yolo.export import onnx as onnx_export
 from yolo.export.parity import BARS, Bars
+from yolo.models.checkpoint import allow_network
 
 onnx = pytest.importorskip("onnx")
 DATA = ["--data.format=yolo", "--data.root=data", "--data.num_workers=0"]
@@ -260,6 +262,19 @@ def test_a_file_that_falls_too_far_is_not_handed_over(tmp_path: Path, monkeypatc
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that nothing is written into: a checkpoint, its dataset, another one, and what is of no use."""
+    folder = tmp_path_factory.mktemp("place")
+    for name in ("empty", "broken", "folder.onnx"):
+        (folder / name).mkdir()
+    (folder / "broken" / "a.png").write_text("no image")
+    allow_network(SMALL)
+    write_own_dataset(folder / "data", random_checkpoint(folder / "a.ckpt", SMALL), images=1)
+    write_dataset(folder / "other")
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
@@ -295,21 +310,17 @@ def test_a_file_that_falls_too_far_is_not_handed_over(tmp_path: Path, monkeypatc
     ],
 )
 def test_impossible_requests(
-    arguments: list[str], fragments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], fragments: list[str], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: Any) -> None:
         raise AssertionError("began to work")
 
     monkeypatch.setattr(onnx_export, "write", never)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    for name in ("empty", "broken", "folder.onnx"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "broken" / "a.png").write_text("no image")
-    write_own_dataset(tmp_path / "data", random_checkpoint(tmp_path / "a.ckpt", "v9-t"), images=1)
-    write_dataset(tmp_path / "other")
-    before = sorted(tmp_path.rglob("*"))
-    assert_user_error(run_yolo("export", "--checkpoint=a.ckpt", *arguments, cwd=tmp_path), *fragments)
-    assert sorted(tmp_path.rglob("*")) == before
+    before = sorted(place.rglob("*"))
+    network = f"--network={SMALL}"
+    assert_user_error(run_yolo("export", "--checkpoint=a.ckpt", network, *arguments, cwd=place), *fragments)
+    assert sorted(place.rglob("*")) == before
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

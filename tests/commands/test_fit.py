@@ -51,9 +51,9 @@ def test_best_checkpoint_holds_the_average(tiny_run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_resumed_run_ends_where_the_straight_run_ends(tiny_run: Run, tmp_path: Path) -> None:
-    options = ["--trainer.max_epochs=4", "--model.lr_scheduler=step", "--model.step_size=2", "--model.warmup_epochs=1"]
-    options.append("--checkpoint.save_top_k=9")
+def test_resumed_run_ends_where_the_straight_run_ends(tmp_path: Path) -> None:
+    options = ["--trainer.max_epochs=3", "--model.lr_scheduler=step", "--model.step_size=2", "--model.warmup_epochs=1"]
+    options += ["--checkpoint.save_top_k=9", "--data.shapes_train=16"]
     straight = run_yolo(*TINY_FIT, *options, cwd=tmp_path)
     assert straight.returncode == 0, straight.stderr
     run = tmp_path / "runs" / "quickstart"
@@ -172,8 +172,8 @@ def test_bad_labels_are_skipped_and_counted_on_request(tmp_path: Path, caplog: p
     write_dataset(root)
     _four_numbers(root)
     done = run_yolo(
-        *TINY_FIT, "--data.format=yolo", f"--data.root={root}", "--data.batch_size=2", "--data.on_bad_label=skip",
-        "--trainer.max_epochs=1", cwd=tmp_path,
+        *TINY_FIT, f"--model.model_config={TINY}", "--data.format=yolo", f"--data.root={root}", "--data.batch_size=2",
+        "--data.on_bad_label=skip", "--trainer.max_epochs=1", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "skipped bad labels: 1 malformed lines" in caplog.text

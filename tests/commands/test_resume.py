@@ -25,6 +25,7 @@ FIT = [
     "fit", "--config=quickstart", "--model.model_config=tests.commands.interruption.Forgetful", "--model.image_size=64",
     "--data.shapes_train=44", "--data.shapes_val=12", "--data.shapes_size=64", "--data.batch_size=8",
     "--data.close_mosaic_epochs=2", "--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1", EPOCHS,
+    "--model.save_metrics_plots=false",
 ]  # fmt: skip
 # Five batches of eight in an epoch; four images are left over.
 WORKERS = {
@@ -47,11 +48,21 @@ def fit(folder: Path, *options: str) -> Done:
     return done
 
 
-def interrupted_fit(folder: Path, signal: str, epoch: int, batch: int, *options: str, **where: bool) -> Done:
-    """`yolo fit` in a process of its own, which gets a signal at a batch (counted from 0) of an epoch (from 1)."""
+def signal_at(signal: str, epoch: int, batch: int, **where: bool) -> list[str]:
+    """Options for a signal to the process at a batch (counted from 0) of an epoch (from 1)."""
     aim = {"name": signal, "epoch": epoch, "batch": batch, **where}
     callback = ["--trainer.callbacks=tests.commands.interruption.SignalAt"]
-    callback += [f"--trainer.callbacks.{name}={value}" for name, value in aim.items()]
+    return callback + [f"--trainer.callbacks.{name}={value}" for name, value in aim.items()]
+
+
+def terminated_fit(folder: Path, epoch: int, batch: int, *options: str, **where: bool) -> Done:
+    """`yolo fit` in this process, which gets a SIGTERM."""
+    return run_yolo(*FIT, *signal_at("SIGTERM", epoch, batch, **where), *options, cwd=folder)
+
+
+def interrupted_fit(folder: Path, signal: str, epoch: int, batch: int, *options: str, **where: bool) -> Done:
+    """`yolo fit` in a process of its own, which gets a signal."""
+    callback = signal_at(signal, epoch, batch, **where)
     # The number of threads decides the order of sums.
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
     command = [sys.executable, "-m", "yolo", *FIT, *callback, *options]
@@ -132,11 +143,11 @@ def test_resumed_between_epochs(workers: list[str], straight_run: Path, tmp_path
     assert_same_end(straight_run, straight_run, runs(tmp_path) / "version_0")
 
 
-@workers
-def test_killed_in_the_middle_of_epoch_4(workers: list[str], straight_run: Path, tmp_path: Path) -> None:
-    killed = interrupted_fit(tmp_path, "SIGKILL", 4, 2, *workers)
+def test_killed_in_the_middle_of_epoch_4(straight_run: Path, tmp_path: Path) -> None:
+    spawned = WORKERS["spawned workers"]  # which end by themselves: their pipes would hold this test up
+    killed = interrupted_fit(tmp_path, "SIGKILL", 4, 2, *spawned)
     assert killed.returncode == -9
-    done = fit(tmp_path, *workers, "--ckpt_path=last")
+    done = fit(tmp_path, "--data.num_workers=0", "--ckpt_path=last")
     assert "resumed in epoch 4, at step 15" in done.stdout
     assert_same_end(straight_run, *(runs(tmp_path) / f"version_{i}" for i in (0, 1)))
 
@@ -167,21 +178,29 @@ def test_terminated_in_the_middle_of_epoch_4(workers: list[str], straight_run: P
     assert_same_end(straight_run, *(runs(tmp_path) / f"version_{i}" for i in (0, 1)))
 
 
+def test_interrupted_at_the_first_batch(straight_run: Path, tmp_path: Path) -> None:
+    stopped = interrupted_fit(tmp_path, "SIGINT", 1, 0, "--data.num_workers=2")
+    assert stopped.returncode == 130, stopped.stderr
+    assert "stopped by SIGINT at epoch 1" in stopped.stdout
+    done = fit(tmp_path, "--data.num_workers=2", "--ckpt_path=last")
+    assert "resumed in epoch 1 after 1 of 5 batches, at step 1" in done.stdout
+    assert_same_end(straight_run, *(runs(tmp_path) / f"version_{i}" for i in (0, 1)))
+
+
 @pytest.mark.parametrize(
-    ("signal", "epoch", "batch", "validation", "status", "resumed"),
+    ("epoch", "batch", "validation", "resumed"),
     [
-        ("SIGINT", 1, 0, False, 130, "resumed in epoch 1 after 1 of 5 batches, at step 1"),
-        ("SIGTERM", 4, 4, False, 143, "resumed in epoch 4 after 5 of 5 batches, at step 20"),  # the last batch
-        ("SIGTERM", 4, 1, True, 143, "resumed in epoch 4 after 5 of 5 batches, at step 20"),
-        ("SIGTERM", 1, 0, True, 143, "resumed in epoch 1 after 5 of 5 batches, at step 5"),
+        (4, 4, False, "resumed in epoch 4 after 5 of 5 batches, at step 20"),  # the last batch
+        (4, 1, True, "resumed in epoch 4 after 5 of 5 batches, at step 20"),
+        (1, 0, True, "resumed in epoch 1 after 5 of 5 batches, at step 5"),
     ],
 )
 def test_stopped_elsewhere(
-    signal: str, epoch: int, batch: int, validation: bool, status: int, resumed: str, straight_run: Path, tmp_path: Path
+    epoch: int, batch: int, validation: bool, resumed: str, straight_run: Path, tmp_path: Path
 ) -> None:
-    stopped = interrupted_fit(tmp_path, signal, epoch, batch, "--data.num_workers=2", validation=validation)
-    assert stopped.returncode == status, stopped.stderr
-    assert f"stopped by {signal} at epoch {epoch}" in stopped.stdout
+    stopped = terminated_fit(tmp_path, epoch, batch, "--data.num_workers=2", validation=validation)
+    assert stopped.returncode == 143, stopped.stderr
+    assert f"stopped by SIGTERM at epoch {epoch}" in stopped.stdout
     done = fit(tmp_path, "--data.num_workers=2", "--ckpt_path=last")
     assert resumed in done.stdout
     assert_same_end(straight_run, *(runs(tmp_path) / f"version_{i}" for i in (0, 1)))
@@ -211,21 +230,29 @@ def test_a_signal_before_the_first_step(
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+NEVER = "SIGTERM", 9, 0
+ONE_EPOCH = "--trainer.max_epochs=1"
+
+
+@pytest.fixture(scope="module")
+def straight_pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of two processes that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("pair")
+    assert interrupted_fit(folder, *NEVER, *TWO, ONE_EPOCH).returncode == 0
+    return runs(folder) / "version_0"
+
+
 @pytest.mark.parametrize(("group", "rank"), [(True, 0), (False, 1)])
-def test_two_processes_stop_at_the_same_step_and_go_on_from_there(group: bool, rank: int, tmp_path: Path) -> None:
-    epochs = "--trainer.max_epochs=1"
-    stopped = interrupted_fit(tmp_path, "SIGTERM", 1, 1, *TWO, epochs, group=group, rank=rank)
+def test_two_processes_stop_at_the_same_step_and_go_on_from_there(
+    group: bool, rank: int, straight_pair: Path, tmp_path: Path
+) -> None:
+    stopped = interrupted_fit(tmp_path, "SIGTERM", 1, 1, *TWO, ONE_EPOCH, group=group, rank=rank)
     assert stopped.returncode == 143, stopped.stderr
     assert stopped.stdout.count("stopped by SIGTERM at epoch 1, step 2; resume with") == 1, stopped.stdout
     assert "Traceback" not in stopped.stderr
-    straight = tmp_path / "straight"
-    straight.mkdir()
-    never = "SIGTERM", 9, 0, *TWO, epochs
-    assert interrupted_fit(straight, *never).returncode == 0
-    done = interrupted_fit(tmp_path, *never, "--ckpt_path=last")
+    done = interrupted_fit(tmp_path, *NEVER, *TWO, ONE_EPOCH, "--ckpt_path=last")
     assert "resumed in epoch 1 after 2 of 5 batches, at step 2" in done.stdout, done.stderr
-    states = [contents(runs(f) / f"version_{i}")["state_dict"] for i, f in enumerate((straight, tmp_path))]
-    assert_equal(*states)
+    assert_equal(*(contents(run)["state_dict"] for run in (straight_pair, runs(tmp_path) / "version_1")))
 
 
 def test_a_process_that_is_killed_from_outside_is_spoken_for(tmp_path: Path) -> None:
@@ -234,7 +261,7 @@ def test_a_process_that_is_killed_from_outside_is_spoken_for(tmp_path: Path) -> 
 
 
 def test_a_signal_in_the_last_validation_lets_the_run_be_resumed_too(straight_run: Path, tmp_path: Path) -> None:
-    stopped = interrupted_fit(tmp_path, "SIGTERM", 6, 0, "--data.num_workers=0", validation=True)
+    stopped = terminated_fit(tmp_path, 6, 0, "--data.num_workers=0", validation=True)
     assert stopped.returncode == 143, stopped.stderr
     fit(tmp_path, "--data.num_workers=0", "--ckpt_path=last")
     assert_same_end(straight_run, *(runs(tmp_path) / f"version_{i}" for i in (0, 1)))
@@ -245,7 +272,7 @@ def test_accumulated_gradients_are_not_lost(
     batch: int, stands: int, straight_accumulated_run: Path, tmp_path: Path
 ) -> None:
     options = ["--data.num_workers=2", ACCUMULATE]
-    stopped = interrupted_fit(tmp_path, "SIGTERM", 4, batch, *options)
+    stopped = terminated_fit(tmp_path, 4, batch, *options)
     assert stopped.returncode == 143, stopped.stderr
     done = fit(tmp_path, *options, "--ckpt_path=last")
     assert f"resumed in epoch 4 after {stands} of 5 batches, at step {9 + stands // 2}" in done.stdout

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import pickle
 import re
 import subprocess
 import sys
@@ -187,6 +188,16 @@ def test_batches_do_not_depend_on_forked_workers() -> None:
 @pytest.mark.slow
 def test_batches_do_not_depend_on_spawned_workers() -> None:
     assert epochs(shapes(num_workers=2, start_method="spawn")) == epochs(shapes())
+
+
+@pytest.mark.slow
+def test_spawned_workers_start_without_lightning() -> None:
+    """It takes longer than everything else that they import, in each of them."""
+    loader = shapes(num_workers=2, start_method="spawn").train_dataloader()
+    given = pickle.dumps((loader.dataset, loader.collate_fn, loader.worker_init_fn))
+    code = "import pickle, sys; pickle.load(sys.stdin.buffer); print('lightning' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], input=given, capture_output=True, check=True)
+    assert done.stdout.split() == [b"False"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])

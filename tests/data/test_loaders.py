@@ -344,7 +344,7 @@ def test_a_custom_loader_by_class_path(tmp_path: Path, monkeypatch: pytest.Monke
         "fit", "--config=default", "--model.model_config=tests.models.test_checkpoint.TinyNetwork",
         "--data.format=yolo", "--data.root=data", "--model.image_size=64", "--trainer.max_epochs=1",
         "--data.batch_size=2", "--data.num_workers=1", "--trainer.accelerator=cpu",
-        "--data.image_loader=own_loader.Bucket",
+        "--data.image_loader=own_loader.Bucket", "--model.save_metrics_plots=false",
     ]  # fmt: skip
     done = run_yolo(*fit, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

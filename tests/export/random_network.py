@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +64,15 @@ def randomise(model: DetectionModel, seed: int = 0) -> DetectionModel:
 
 def random_checkpoint(path: Path, name: str, *, classes: int = 3, size: int = 64) -> Path:
     """A checkpoint of such a network."""
+    path.write_bytes(_checkpoint(name, classes, size))
+    return path
+
+
+@cache
+def _checkpoint(name: str, classes: int, size: int) -> bytes:
     card = card_of(name, classes, (size, size))
     model = randomise(card.network.build(classes))
     weights = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
-    torch.save({CARD_KEY: card.to_dict(), "state_dict": weights}, path)
-    return path
+    content = io.BytesIO()
+    torch.save({CARD_KEY: card.to_dict(), "state_dict": weights}, content)
+    return content.getvalue()

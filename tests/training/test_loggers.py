@@ -13,7 +13,7 @@ import pytest
 import yaml
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
-from tests.conftest import TINY_FIT, assert_user_error, launch_yolo, run_yolo
+from tests.conftest import PLOTS, TINY_FIT, assert_user_error, launch_yolo, run_yolo
 from tests.tiny_dataset import write_dataset
 from tests.training.test_module import TINY
 from yolo.commands.fit import make_cli
@@ -107,7 +107,7 @@ def test_a_sweep_is_not_told_to_anyone(tmp_path: Path, monkeypatch: pytest.Monke
 def test_tensorboard_has_metrics_options_and_plots(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    done = run_yolo(*FIT, cwd=tmp_path)
+    done = run_yolo(*FIT, PLOTS, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     run = tmp_path / "runs/quickstart/version_0"
     assert {"metrics.csv", "config.yaml", "checkpoints", "metrics", "hparams.yaml"} <= {p.name for p in run.iterdir()}
@@ -147,7 +147,7 @@ def test_no_key_reaches_any_file_and_wandb_has_metrics_config_and_plots(
     given = tmp_path / "given.yaml"  # where the key may stand, and which is no file of the run
     given.write_text(yaml.safe_dump({"trainer": {"logger": loggers}, "data": data}))
     arguments = [a for a in FIT if "logger" not in a]
-    done = launch_yolo(*arguments, f"--config={given}", "--data.batch_size=2", cwd=work)
+    done = launch_yolo(*arguments, PLOTS, f"--config={given}", "--data.batch_size=2", cwd=work)
     assert done.returncode == 0, done.stderr
 
     run = work / "runs/all/version_0"

@@ -6,13 +6,10 @@ import atexit
 import functools
 import logging
 import multiprocessing
-import signal
 from collections.abc import Iterator
-from types import FrameType
 from typing import Any
 from weakref import WeakSet
 
-import cv2
 import lightning.pytorch as L
 import torch
 from torch.utils.data import DataLoader
@@ -29,7 +26,7 @@ from yolo.data.pixels import BufferedPixels, LoadedPixels, PixelSource, RecordPi
 from yolo.data.sampler import EpochSampler
 from yolo.data.source import choose_loader, confidential
 from yolo.data.splits import read_part, require_same_classes
-from yolo.data.workers import usable_workers
+from yolo.data.workers import init_worker, usable_workers
 from yolo.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -64,19 +61,6 @@ def _end_workers() -> None:
     for loader in _in_use:
         if loader.num_workers and loader._iterator is not None:
             loader._iterator._shutdown_workers()  # type: ignore[attr-defined] # as Lightning does it
-
-
-def _init_worker(worker_id: int) -> None:  # noqa: ARG001 (torch calls it with the id)
-    # Workers share the machine; and OpenCV's thread pool does not survive a fork.
-    cv2.setNumThreads(0)
-    # Ctrl-C, and SIGTERM from many a supervisor, reach every process of a group; the training process, which writes a
-    # checkpoint first, still needs its workers. A second SIGTERM ends them.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _survive_once)
-
-
-def _survive_once(number: int, _: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)
 
 
 class YOLODataModule(L.LightningDataModule):
@@ -282,7 +266,7 @@ class YOLODataModule(L.LightningDataModule):
             multiprocessing_context=options.start_method if workers else None,
             # Its own, since an iterator draws a seed for its workers: the training's random numbers are left alone.
             generator=torch.Generator().manual_seed(self.seed),
-            worker_init_fn=_init_worker,
+            worker_init_fn=init_worker,
             persistent_workers=workers > 0,
             prefetch_factor=options.prefetch_factor if workers else None,
             pin_memory=options.pin_memory and torch.cuda.is_available(),

@@ -1,8 +1,15 @@
-"""How many worker processes the system's limit of open files allows."""
+"""Worker processes: how many the system's limit of open files allows, and how one starts.
+
+A spawned worker imports this file, and so not Lightning, which takes longer than everything else that it needs.
+"""
 
 from __future__ import annotations
 
 import logging
+import signal
+from types import FrameType
+
+import cv2
 
 logger = logging.getLogger(__name__)
 
@@ -28,3 +35,17 @@ def usable_workers(num_workers: int) -> int:
         *(num_workers, most, limit, num_workers, num_workers * FILES_PER_WORKER + _ROOMY),
     )
     return most
+
+
+def init_worker(worker_id: int) -> None:  # noqa: ARG001 (torch calls it with the id)
+    """What each worker does first."""
+    # Workers share the machine; and OpenCV's thread pool does not survive a fork.
+    cv2.setNumThreads(0)
+    # Ctrl-C, and SIGTERM from many a supervisor, reach every process of a group; the training process, which writes a
+    # checkpoint first, still needs its workers. A second SIGTERM ends them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _survive_once)
+
+
+def _survive_once(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import TINY_FIT, assert_user_error, run_yolo
 from tests.data.cache.secret_dataset import COCO_OPTIONS, KEY, CountingLoader, write_secret_dataset
+from tests.training.test_module import TINY
 from yolo.data.batch import Batch
 from yolo.data.datamodule import YOLODataModule
 
@@ -156,7 +157,7 @@ def test_fit_from_a_cache_learns_what_it_learns_from_files(tmp_path: Path, monke
     root = tmp_path / "data"
     write_secret_dataset(root)
     given = [*TINY_FIT, "--data.format=yolo", f"--data.root={root}", f"--data.cache_dir={tmp_path / 'caches'}"]
-    given += [f"--data.image_loader.class_path={COUNTER}", "--data.batch_size=4"]
+    given += [f"--data.image_loader.class_path={COUNTER}", "--data.batch_size=4", f"--model.model_config={TINY}"]
     raw = ["--data.cache_format=raw", "--data.cache_resize_images=false", "--data.cache_encrypt=true"]
     runs: dict[str, list[str]] = {
         "files": [],
@@ -181,14 +182,14 @@ def test_fit_from_a_cache_learns_what_it_learns_from_files(tmp_path: Path, monke
     assert (decoded["ram"], decoded["disk"], decoded["only"]) == (17, 0, 0)
     run = tmp_path / "only/runs/quickstart/version_0"
     best = run / "checkpoints/best.ckpt"
+    measure = ["validate", "--checkpoint", best, f"--network={TINY}", "--data.image_loader.class_path", COUNTER]
     monkeypatch.setenv("YOLO_ENCRYPTION_KEY", KEY)
-    done = run_yolo("validate", "--checkpoint", best, "--data.image_loader.class_path", COUNTER, cwd=tmp_path)
+    done = run_yolo(*measure, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "encryption_key: null" in (run / "config.yaml").read_text()
     assert KEY.encode() not in best.read_bytes() + (run / "config.yaml").read_bytes()
     monkeypatch.delenv("YOLO_ENCRYPTION_KEY")
-    refused = run_yolo("validate", "--checkpoint", best, "--data.image_loader.class_path", COUNTER)
-    assert_user_error(refused, "there is no key")
+    assert_user_error(run_yolo(*measure), "there is no key")
 
 
 def held(process: int) -> tuple[int, int]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY_FIT, Run, run_yolo
+from tests.conftest import PLOTS, TINY_FIT, Run, run_yolo
+from tests.training.test_module import TINY
 from yolo.data.datamodule import YOLODataModule
 
 
@@ -24,9 +25,12 @@ def test_every_epoch_has_its_pictures(tiny_run: Run) -> None:
     assert not (tiny_run.folder / "metrics" / "epoch_3").exists()
 
 
+FIT = [*TINY_FIT, f"--model.model_config={TINY}", PLOTS, "--trainer.max_epochs=1"]
+
+
 @pytest.mark.slow
 def test_another_folder(tmp_path: Path) -> None:
-    done = run_yolo(*TINY_FIT, "--model.metrics_plots_dir=curves", "--trainer.max_epochs=1", cwd=tmp_path)
+    done = run_yolo(*FIT, "--model.metrics_plots_dir=curves", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "curves" / "epoch_1" / "PR_curve.png").is_file()
     assert not list(tmp_path.rglob("metrics/epoch_1"))
@@ -34,7 +38,7 @@ def test_another_folder(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_turned_off(tmp_path: Path) -> None:
-    done = run_yolo(*TINY_FIT, "--model.save_metrics_plots=false", "--trainer.max_epochs=1", cwd=tmp_path)
+    done = run_yolo(*FIT, "--model.save_metrics_plots=false", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert not list(tmp_path.rglob("*_curve.png"))
 
@@ -42,7 +46,7 @@ def test_turned_off(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_no_picture_of_confidential_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(YOLODataModule, "confidential", True)
-    done = run_yolo(*TINY_FIT, "--trainer.max_epochs=1", cwd=tmp_path)
+    done = run_yolo(*FIT, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     names = {path.name for path in tmp_path.rglob("metrics/epoch_1/*")}
     assert "PR_curve.png" in names
