@@ -61,7 +61,8 @@ def test_impossible_options(options: dict[str, Any], sentence: str) -> None:
 def test_options_of_the_command(tmp_path: Path) -> None:
     checkpoint = random_checkpoint(tmp_path / "a.ckpt", "v9-t")
     for arguments, sentence in [
-        (["--target-platform=rk3566"], "--target-platform is an option of --format rknn, which is onnx"),
+        (["--target-platform=rk3588"], "--target-platform is an option of --format rknn, which is onnx"),
+        (["--format=rknn", "--xnnpack-optimize"], "--xnnpack-optimize is an option of --format tflite, which is rknn"),
         (["--format=rknn", "--opset=13"], "--opset is an option of --format onnx, which is rknn"),
         (["--format=rknn", "-o", "a.onnx"], "--output is a.onnx, expected a name that ends in .rknn"),
     ]:
