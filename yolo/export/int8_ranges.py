@@ -72,7 +72,7 @@ def _step_failures(graph: GraphModule, model: Any, known: list[Range]) -> list[s
     wanted, found = _steps(_graph_operators(graph), place), _steps(_file_operators(model), place)
     failures = []
     if moved:
-        failures.append(f"INT8 ranges: {len(moved)} operators that move numbers, the first {moved[0]}, change the range")
+        failures.append(f"INT8 ranges: {len(moved)} operators that move numbers change them, the first {moved[0]}")
     for title, lost in (("the network in the file", wanted - found), ("the file in the network", found - wanted)):
         if lost:
             name, places = min(lost)
