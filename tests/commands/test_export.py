@@ -24,7 +24,7 @@ from yolo.commands.measurement import measure
 from yolo.commands.validate import parse
 from yolo.errors import UserError
 from yolo.export import onnx as onnx_export
-from yolo.export.parity import BARS, Bars
+from yolo.export.bars import BARS, Bars
 
 onnx = pytest.importorskip("onnx")
 DATA = ["--data.format=yolo", "--data.root=data", "--data.num_workers=0"]
