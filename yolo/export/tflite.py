@@ -76,6 +76,7 @@ def write(source: Source, config: TFLiteConfig, path: Path) -> Written:
     from yolo.export import xnnpack
     from yolo.export.decode_check import decode_failures
     from yolo.export.int8_checks import check_int8
+    from yolo.export.weight_check import weight_failures
     from yolo.models.exportable import WithOutputs
     from yolo.runtime.tflite_file import write_record
 
@@ -88,6 +89,8 @@ def write(source: Source, config: TFLiteConfig, path: Path) -> Written:
     path.write_bytes(made.content)
     write_record(path, source.record)
     failures = [] if made.graph is None else check_int8(made.graph, path)
+    if made.in_float is not None:
+        failures += weight_failures(made.in_float, path)
     if config.converter == "litert" and source.model.form != "raw":
         failures += decode_failures(source.model, path)
     operators, outside = xnnpack.operators(path)
@@ -103,6 +106,8 @@ class _Converted:
     notes: tuple[str, ...] = ()
     graph: GraphModule | None = None
     """What the network in an INT8 file computes, in torch."""
+    in_float: bytes | None = None
+    """What a file of smaller weights alone was made of."""
 
 
 def _by_onnx2tf(source: Source) -> _Converted:
@@ -119,7 +124,7 @@ def _in_float(source: Source, config: TFLiteConfig) -> _Converted:
     network = WithOutputs(upsample_by_concatenation(graph) if config.xnnpack_optimize else graph, source.model)
     content = litert.convert(litert.ChannelsLast(network), source.model.image_size, quantized=False)
     if config.numbers in ("fp16", "dynamic"):
-        content = litert.smaller_weights(content, config.numbers)
+        return _Converted(litert.smaller_weights(content, config.numbers), in_float=content)
     return _Converted(content)
 
 
