@@ -156,7 +156,7 @@ def show(console: Console, rows: Sequence[FileRow], settings: dict[str, Any]) ->
     console.print(table)
     console.print(
         "size: of a checkpoint its deployed weights; memory: growth of the peak of a process of its own, from opening "
-        "the file to its detections, with the library that runs it"
+        "the file to its detections, with the library and the interpreter that run it"
     )
 
 
