@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -95,7 +96,7 @@ def with_record(folder: Path, name: str, record: str) -> Path:
     return folder / name
 
 
-def test_damaged_files_and_those_of_others(folder: Path, tmp_path: Path) -> None:
+def test_damaged_files_and_those_of_others(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "short.onnx").write_bytes((folder / "full.onnx").read_bytes()[:100_000])
     node, value = onnx.helper.make_node("Relu", ["x"], ["y"]), onnx.helper.make_tensor_value_info
     for name, shape in (("flat", [1, 10]), ("picture", [1, 3, 64, 96])):
@@ -103,7 +104,7 @@ def test_damaged_files_and_those_of_others(folder: Path, tmp_path: Path) -> None
         opset = [onnx.helper.make_opsetid("", 17)]
         onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / f"{name}.onnx")
     (tmp_path / "names.txt").write_bytes(b"\xff\xfe")
-    image = ["--image", folder / "image.png"]
+    program, image = runpy.run_path(str(SCRIPT)), ["--image", str(folder / "image.png")]
     for arguments, sentence in (
         (["--model", tmp_path / "short.onnx"], "not an ONNX file that onnxruntime can run"),
         (["--model", tmp_path / "flat.onnx"], "its input is [1, 10], expected images"),
@@ -117,11 +118,11 @@ def test_damaged_files_and_those_of_others(folder: Path, tmp_path: Path) -> None
         (["--model", folder / "full.onnx", "--class-names", tmp_path / "names.txt"], "names.txt: not a text file"),
         (["--model", folder / "full.onnx", "--output", tmp_path / "a.foo"], "a.foo: cannot be written"),
     ):
-        done = detect(*arguments, *image)
-        assert done.returncode == 1, sentence
-        (line,) = [line for line in done.stderr.splitlines() if not line.startswith("[")]  # OpenCV's warnings
-        assert line.startswith("error: "), line
-        assert sentence in line
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments), *image])
+        with pytest.raises(SystemExit) as ended:
+            program["main"]()
+        assert str(ended.value).startswith("error: ")
+        assert sentence in str(ended.value)
 
 
 def test_wrong_input(folder: Path, tmp_path: Path) -> None:
