@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from yolo.commands.file_figures import FileRow, Rounds, figures_of, measure_latency, wide_console
-from yolo.commands.measurement import PACKAGES, Measurement, MeasureOptions, prepare
+from yolo.commands.measure_options import MeasureOptions
+from yolo.commands.measurement import PACKAGES, Measurement, prepare
 from yolo.commands.measuring import Dataset, parse_measuring
 from yolo.commands.output_place import require_place
 from yolo.data.options import DataOptions
