@@ -15,6 +15,8 @@ from yolo.models.exportable import ExportableModel, rows
 
 SPREAD = 4.0
 """Standard deviation of the logits."""
+FLOAT32 = 0
+"""Of schema.fbs."""
 BOXES, SCORES = 1e-2, 1e-4
 """Largest differences that pass, of boxes in pixels: as in files of 32 bits. (v9-t: 0.00006 and 0.00000006.)"""
 
@@ -58,8 +60,7 @@ def decode_failures(model: ExportableModel, path: Path) -> list[str]:
 
 def _decode_alone(model: Any) -> bytes | None:
     """A file of what is behind the box logits [1, A, 4, R] and class logits [1, A, C], its inputs; None without it."""
-    from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
+    from yolo.runtime.tflite_file import content_of, operator_name
 
     (graph,) = model.subgraphs
     makers = {index: operator for operator in graph.operators for index in operator.outputs}
@@ -70,14 +71,14 @@ def _decode_alone(model: Any) -> bytes | None:
         if operator is None:
             continue
         kept.append(operator)
-        name = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)
+        name = operator_name(model, operator)
         if name in ("SOFTMAX", "LOGISTIC"):
             inputs[name] = operator.inputs[0]
         else:
             waiting += list(operator.inputs)
-    if len(inputs) != 2 or any(graph.tensors[index].type != schema.TensorType.FLOAT32 for index in inputs.values()):
+    if len(inputs) != 2 or any(graph.tensors[index].type != FLOAT32 for index in inputs.values()):
         return None
     graph.operators = [operator for operator in graph.operators if operator in kept]
     graph.inputs = [inputs["SOFTMAX"], inputs["LOGISTIC"]]
     model.signatureDefs = []
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    return content_of(model)

@@ -143,18 +143,18 @@ def _float64(values: Any) -> NDArray[np.float64] | None:
 
 def file_convolutions(model: Any) -> Iterator[Convolution]:
     """Of every INT8 convolution in a file."""
-    from ai_edge_litert.schema_py_generated import BuiltinOperator
+    from yolo.runtime.tflite_file import operator_name
 
     (graph,) = model.subgraphs
     for operator in graph.operators:
-        code = model.operatorCodes[operator.opcodeIndex].builtinCode
-        if code not in (BuiltinOperator.CONV_2D, BuiltinOperator.DEPTHWISE_CONV_2D):
+        name = operator_name(model, operator)
+        if name not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             continue
         source, weight, *rest = (graph.tensors[index] for index in operator.inputs if index >= 0)
         if weight.type != INT8_TENSOR:
             continue
         weights = _constant(model, weight)
-        if code == BuiltinOperator.DEPTHWISE_CONV_2D:  # [1, height, width, out]
+        if name == "DEPTHWISE_CONV_2D":  # [1, height, width, out]
             weights = weights.transpose(3, 1, 2, 0)
         scales = np.asarray(weight.quantization.scale, np.float32)
         step = float(source.quantization.scale[0]) * scales.astype(np.float64)

@@ -140,11 +140,11 @@ def tensor_range(model: Any, tensor: Any) -> Range | None:
 
 def _file_operators(model: Any) -> Iterable[tuple[str, list[Range], Range]]:
     """INT8 operators with what they take and give, one for each output."""
-    from ai_edge_litert.tools import flatbuffer_utils
+    from yolo.runtime.tflite_file import operator_name
 
     (graph,) = model.subgraphs
     for operator in graph.operators:
-        name = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)
+        name = operator_name(model, operator)
         taken = [tensor_range(model, graph.tensors[index]) for index in operator.inputs if index >= 0]
         for index in operator.outputs:
             given = tensor_range(model, graph.tensors[index])

@@ -25,11 +25,9 @@ def weight_failures(float_file: bytes, path: Path) -> list[str]:
         float_file: what it was made of.
         path: the file of weights in 16 or 8 bits.
     """
-    from ai_edge_litert.tools import flatbuffer_utils
+    from yolo.runtime.tflite_file import read_model, tables_of
 
-    from yolo.runtime.tflite_file import read_model
-
-    wanted = list(_weights(flatbuffer_utils.read_model_from_bytearray(bytearray(float_file))))
+    wanted = list(_weights(tables_of(float_file, path)))
     found = list(_weights(read_model(path)))
     if [(name, numbers.shape) for name, numbers, _ in wanted] != [(name, numbers.shape) for name, numbers, _ in found]:
         return ["weights: the file has others than the network"]
@@ -43,14 +41,14 @@ def weight_failures(float_file: bytes, path: Path) -> list[str]:
 
 def _weights(model: Any) -> Iterator[Weights]:
     """Of each operator in turn the float constants that it takes, or those that stand for them."""
-    from ai_edge_litert.tools import flatbuffer_utils
+    from yolo.runtime.tflite_file import operator_name
 
     (graph,) = model.subgraphs
     constants = {
         number: number for number, tensor in enumerate(graph.tensors) if model.buffers[tensor.buffer].data is not None
     }
     for operator in graph.operators:
-        name = flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex)
+        name = operator_name(model, operator)
         taken = [constants[index] for index in operator.inputs if index in constants]
         if name == "DEQUANTIZE" and taken:
             constants[operator.outputs[0]] = taken[0]
