@@ -117,11 +117,11 @@ def given_range(node: Node) -> Range | None:
 
 
 def _graph_operators(graph: GraphModule) -> Iterable[tuple[str, list[Range], Range]]:
-    """Computing INT8 operators with what they take and give."""
+    """Computing INT8 operators with what they take and give; those with a float input compute in float."""
     for node in graph.graph.nodes:
         given = given_range(node) if node.target in COMPUTING else None
-        if given is not None:
-            taken = (taken_range(argument) for argument in node.args)
+        taken = [taken_range(argument) for argument in node.args if isinstance(argument, Node)]
+        if given is not None and None not in taken:
             yield COMPUTING[node.target], [one for one in taken if one is not None], given
 
 
