@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from yolo.cli import main as yolo
-from yolo.commands.measurement import MeasureOptions, measure
+from yolo.commands.measure_options import MeasureOptions
+from yolo.commands.measurement import measure
 from yolo.data.options import DataOptions
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

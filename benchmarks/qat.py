@@ -25,7 +25,8 @@ from torch import Tensor
 
 from yolo.boxes.decode import flatten_maps
 from yolo.cli import main as yolo
-from yolo.commands.measurement import MeasureOptions, measure
+from yolo.commands.measure_options import MeasureOptions
+from yolo.commands.measurement import measure
 from yolo.data.options import DataOptions
 from yolo.export.parity import JITTER
 from yolo.model_file import open_model

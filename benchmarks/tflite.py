@@ -22,7 +22,8 @@ from rich.table import Table
 
 from yolo.cli import main as yolo
 from yolo.commands.file_figures import Rounds, measure_latency
-from yolo.commands.measurement import MeasureOptions, measure, prepare
+from yolo.commands.measure_options import MeasureOptions
+from yolo.commands.measurement import measure, prepare
 from yolo.data.options import DataOptions
 
 FILES = {

@@ -19,7 +19,8 @@ from typing import Literal
 
 import yaml
 
-from yolo.commands.measurement import Measurement, MeasureOptions, prepare
+from yolo.commands.measure_options import MeasureOptions
+from yolo.commands.measurement import Measurement, prepare
 from yolo.commands.outcome import OutcomeOptions, conclude
 from yolo.data.options import DataOptions
 from yolo.errors import UserError, require_ranges

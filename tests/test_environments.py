@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,17 @@ def test_a_worker_that_does_not_start(scripts: Path) -> None:
     (scripts / "broken.py").write_text("import nowhere_to_be_found")
     with pytest.raises(UserError, match=r"broken.py failed: ModuleNotFoundError: .*nowhere_to_be_found"):
         Worker(Path(sys.executable), "broken.py")
+
+
+def test_a_worker_that_hangs_is_killed(scripts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environments, "PATIENCE", 0.5)
+    (scripts / "hangs.py").write_text(
+        "import os, sys, time; print('no memory', file=sys.stderr); os.close(1); time.sleep(600)"
+    )
+    before = time.monotonic()
+    with pytest.raises(UserError, match=r"hangs.py failed: no memory"):
+        Worker(Path(sys.executable), "hangs.py")
+    assert time.monotonic() - before < 60
 
 
 def test_a_script_that_runs_to_its_end(scripts: Path, monkeypatch: pytest.MonkeyPatch) -> None:

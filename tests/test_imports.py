@@ -30,7 +30,7 @@ OPTIONAL = {
     "tensorflow", "torchao", "torchvision", "transformers", "wandb",
 }  # fmt: skip
 USERS = {
-    "ai_edge_litert": {"export/int8_checks.py", "runtime/tflite.py", "runtime/tflite_file.py"},
+    "ai_edge_litert": {"runtime/tflite.py", "runtime/tflite_file.py"},
     "ai_edge_quantizer": {"export/litert.py"},
     "litert_torch": {"export/litert.py"},
     "onnx": {"export/onnx.py", "export/ungroup.py"},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import yolo.latency
-from yolo.latency import Latency, PeakMemory, measure_in_turn, measure_stages
+from yolo.latency import Latency, PeakMemory, measure_in_turn, measure_stages, peak_of_children
 
 
 def test_figures_of_known_times() -> None:
@@ -58,6 +58,7 @@ def test_a_peak_that_is_gone_still_counts() -> None:
 
 
 def test_without_linux(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    monkeypatch.setattr(yolo.latency, "_STATUS", yolo.latency.Path("/no/such/file"))
+    monkeypatch.setattr(yolo.latency, "_PROC", yolo.latency.Path("/no/such/folder"))
+    assert peak_of_children() == 0
     assert PeakMemory().growth >= 0
     assert PeakMemory().start > 10e6

@@ -94,6 +94,32 @@ def test_the_old_folder_stays_when_the_new_one_does_not_get_its_name(
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize("refused", ["a.rknn", "a.rknn.json", "a.rknn.simulation"])
+def test_all_old_files_stay_when_one_new_one_does_not_get_its_name(
+    refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("a.rknn", "a.rknn.json", "a.rknn.simulation")
+    for name in names[:2]:
+        (tmp_path / name).write_text("old")
+    rename = Path.rename
+
+    def refuse(path: Path, to: Path) -> Path:
+        if to == tmp_path / refused and path.read_text() == "new":
+            raise KeyboardInterrupt
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+
+    def write() -> None:
+        with whole_files(tmp_path) as partial:
+            for name in names:
+                (partial / name).write_text("new")
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(names[:2], "old")
+
+
 def test_a_folder_is_synced_if_it_can_be(tmp_path: Path) -> None:
     sync_folder(tmp_path)
     sync_folder(tmp_path / "not there")

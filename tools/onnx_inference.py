@@ -9,6 +9,7 @@ Files without the record of `yolo export` work too when their output is [1, 4 + 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -85,7 +86,9 @@ def decode(outputs, record):
         pairs = zip(outputs[::2], outputs[1::2], record["strides"], strict=True)
         levels = [decode_level(boxes, classes, stride, record["bins"]) for boxes, classes, stride in pairs]
         return np.concatenate([level[0] for level in levels]), np.concatenate([level[1] for level in levels])
-    centres, scores = (outputs[0], outputs[1]) if form == "split" else (outputs[0][:4], outputs[0][4:])
+    if form not in ("full", "split"):
+        raise ValueError(f"its form is {form!r}")
+    centres, scores = outputs if form == "split" else (outputs[0][:4], outputs[0][4:])
     x, y, w, h = centres
     return np.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], axis=1), scores.T
 
@@ -159,15 +162,48 @@ def arguments():
     return parser.parse_args()
 
 
+@contextlib.contextmanager
+def at_fault(what):
+    """End the program with one sentence when something in the block fails: files of others can be anything."""
+    try:
+        yield
+    except Exception as error:
+        sys.exit(f"error: {what} ({' '.join(str(error).split())[:200]})")
+
+
+def open_model(path):
+    """A session of onnxruntime, and the record that `yolo export` wrote into the file, empty in files of others."""
+    with at_fault(f"{path}: not an ONNX file that onnxruntime can run"):
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    with at_fault(f"{path}: its record is not as `yolo export` writes it"):
+        record = dict(json.loads(session.get_modelmeta().custom_metadata_map.get("yolo", "{}")))
+    return session, record
+
+
+def input_size(options, shape):
+    """Height and width of an input of that shape: its own, or those asked for where it leaves them open."""
+    if len(shape) != 4:
+        sys.exit(f"error: {options.model}: its input is {shape}, expected images [batch, 3, height, width]")
+    sides = [side if isinstance(side, int) else None for side in shape[2:]]
+    asked = options.input_size or sides
+    if None in asked:
+        sys.exit("error: the file takes images of any size, choose one with --input-size")
+    if min(asked) < 1 or any(side not in (None, wanted) for side, wanted in zip(sides, asked, strict=True)):
+        sys.exit(f"error: --input-size is {asked}, the file takes images {shape}")
+    return asked
+
+
 def class_names(options, record, classes):
     """One name per class: of the file given, else of the record, else numbers."""
     if options.num_classes not in (None, classes):
         sys.exit(f"error: --num-classes is {options.num_classes}, the file has {classes}")
-    if options.class_names is None:
-        return record.get("class_names") or [f"Class {index}" for index in range(classes)]
-    names = Path(options.class_names).read_text(encoding="utf-8").splitlines()
+    where, names = options.model, record.get("class_names") or [f"Class {index}" for index in range(classes)]
+    if options.class_names is not None:
+        where = options.class_names
+        with at_fault(f"{where}: not a text file"):
+            names = Path(where).read_text(encoding="utf-8").splitlines()
     if len(names) < classes:
-        sys.exit(f"error: {options.class_names}: {len(names)} names for {classes} classes")
+        sys.exit(f"error: {where}: {len(names)} names for {classes} classes")
     return names
 
 
@@ -188,33 +224,34 @@ def main():
     for path in (options.model, options.image, options.class_names):
         if path and not Path(path).is_file():
             sys.exit(f"error: {path}: no such file")
-    image = cv2.imread(options.image)
+    image = None
+    with contextlib.suppress(cv2.error):
+        image = cv2.imread(options.image)
     if image is None:
         sys.exit(f"error: {options.image}: not an image that opencv can read")
     print(f"Loading model: {options.model}")
-    session = onnxruntime.InferenceSession(options.model, providers=["CPUExecutionProvider"])
-    record = json.loads(session.get_modelmeta().custom_metadata_map.get("yolo", "{}"))
+    session, record = open_model(options.model)
     entry = session.get_inputs()[0]
     print(f"Input: {entry.name} {entry.shape}")
     for output in session.get_outputs():
         print(f"Output: {output.name} {output.shape}")
-    height, width = options.input_size or entry.shape[2:]
-    if not (isinstance(height, int) and isinstance(width, int)):
-        sys.exit("error: the file takes images of any size, choose one with --input-size")
+    height, width = input_size(options, entry.shape)
     canvas, scale, offset = letterbox(image, height, width, record.get("letterbox") == "corner")
     dtype = np.float16 if entry.type == "tensor(float16)" else np.float32
     print(f"Processing image: {options.image} at {height} x {width}")
-    boxes, scores = decode(session.run(None, {entry.name: to_input(canvas, dtype)}), record)
-    names = class_names(options, record, scores.shape[1])
-    boxes, scores, found = detect(boxes, scores, *thresholds(options, record))
+    with at_fault(f"{options.model}: its outputs are not those of a detector of `yolo export`"):
+        boxes, scores = decode(session.run(None, {entry.name: to_input(canvas, dtype)}), record)
+        names = class_names(options, record, scores.shape[1])
+        boxes, scores, found = detect(boxes, scores, *thresholds(options, record))
     boxes = to_original(boxes, scale, offset, image.shape[:2])
     print(f"Found {len(found)} detections")
     for number, (box, score, index) in enumerate(zip(boxes, scores, found, strict=True)):
         print(f"  [{number}] {names[index]}: {score:.3f} [{', '.join(f'{value:.1f}' for value in box)}]")
     if options.output:
         draw(image, boxes, scores, found, names)
-        if not cv2.imwrite(options.output, image):
-            sys.exit(f"error: {options.output}: cannot be written")
+        with at_fault(f"{options.output}: cannot be written"):
+            if not cv2.imwrite(options.output, image):
+                raise OSError("opencv does not say why")
         print(f"Saved result to: {options.output}")
 
 

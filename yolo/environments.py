@@ -21,6 +21,8 @@ from yolo.workers.channel import receive, send
 ROOT = Path(__file__).parents[1]
 WORKERS = Path(__file__).parent / "workers"
 """Scripts that need nothing of ours, so that any environment runs them."""
+PATIENCE = 10.0
+"""Seconds for a script that closed its pipes to end by itself, so that it can say what went wrong."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,10 @@ class Worker:
         try:
             yield
         except (OSError, EOFError) as error:
-            self._process.wait(timeout=10)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(PATIENCE)
+            self._process.kill()
+            self._process.wait()
             self._errors.seek(0)
             raise UserError(f"{self._script} failed: {_last_line(self._errors.read())}") from error
 

@@ -12,13 +12,14 @@ import torch
 
 from yolo.data.loaders import Image
 from yolo.errors import UserError
-from yolo.latency import PeakMemory
+from yolo.latency import PeakMemory, peak_of_children
 
 
 def memory_of(path: Path, images: Sequence[Image], threads: int, network: str | None = None) -> int:
     """Bytes by which the peak memory of a fresh process grows while a file is opened and detects, on the CPU.
 
-    The process has this program and torch loaded before; the library of an exported file counts.
+    The process has this program and torch loaded before; the library of an exported file counts, and so does all of the
+    process that runs a SavedModel or an RKNN file.
 
     Args:
         path: checkpoint or exported file.
@@ -46,4 +47,4 @@ def _measure(path: Path, images: Sequence[Image], threads: int, network: str | N
     detector = Detector.load(path, device="cpu")
     for image in images:
         detector(image)
-    return memory.growth
+    return memory.growth + peak_of_children()

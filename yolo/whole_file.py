@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 
@@ -27,29 +27,31 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_files(folder: Path) -> Iterator[Path]:
     """Gives a temporary folder inside `folder` to write to under the final names, so that all is whole together.
 
-    Afterwards files and folders are in `folder`, in place of those that were called so; after an error they are gone.
+    Afterwards files and folders are in `folder`, in place of those that were called so; after an error they are gone,
+    and all those are back.
     """
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".partial") as temporary:
             yield Path(temporary)
-            for path in sorted(Path(temporary).iterdir()):
-                _put(path, folder / path.name)
+            _put_all(sorted(Path(temporary).iterdir()), folder)
     except OSError as error:
         error.filename = error.filename or str(folder)
         raise
 
 
-def _put(path: Path, target: Path) -> None:
-    """Give a file or a folder its name, also where a folder has it, which goes to where the new one was."""
-    if not path.is_dir() or not target.is_dir():
-        path.replace(target)
-        return
-    old = path.with_name(f"{path.name}.old")
-    target.rename(old)
+def _put_all(paths: Sequence[Path], folder: Path) -> None:
+    """Move files and folders of one temporary folder into `folder`, all or none; what was there takes their place."""
+    moved: list[tuple[Path, Path]] = []
     try:
-        path.rename(target)
-    except OSError:
-        old.rename(target)
+        for path in paths:
+            target, old = folder / path.name, path.with_name(f"{path.name}.old")
+            for source, place in ((target, old), (path, target)):
+                if source.exists():
+                    source.rename(place)
+                    moved.append((source, place))
+    except BaseException:  # SIGTERM, too
+        for source, place in reversed(moved):
+            place.rename(source)
         raise
 
 

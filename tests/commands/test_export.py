@@ -25,7 +25,7 @@ from yolo.commands.measurement import measure
 from yolo.commands.validate import parse
 from yolo.errors import UserError
 from yolo.export import onnx as onnx_export
-from yolo.export.parity import BARS, Bars
+from yolo.export.bars import BARS, Bars
 from yolo.models.checkpoint import allow_network
 
 onnx = pytest.importorskip("onnx")

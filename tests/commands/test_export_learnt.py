@@ -14,7 +14,8 @@ from tests.export.random_network import card_of, random_checkpoint
 from tests.quantization.test_network import SIZE, SMALL
 from yolo import Detector
 from yolo.export import xnnpack
-from yolo.export.int8_checks import check_int8, file_ranges
+from yolo.export.int8_checks import check_int8
+from yolo.export.int8_ranges import file_ranges
 from yolo.export.parity import random_images
 from yolo.models.checkpoint import CARD_KEY, NetworkSpec, load_model
 from yolo.quantization.fake_quantize import RangeFakeQuantize

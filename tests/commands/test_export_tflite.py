@@ -138,11 +138,11 @@ def test_hardswish_is_another_network_that_is_measured(folder: Path) -> None:
         (["-q=int8", "--calibration-images=broken"], ["a.png"]),
         (["--calibration-images=pictures"], ["--calibration-images is for --quantization int8, which is fp32"]),
         (["-q=int4"], ["quantization", "int4"]),
-        (["--opset=17", "--half"], ["--half is an option of --format onnx, which is tflite"]),
+        (["--opset=17", "--half"], ["--opset is an option of --format onnx, which is tflite"]),
         (["--output=a.onnx"], ["a.onnx", "ends in .tflite"]),
         (["--hardswish"], ["--hardswish changes what the network computes, so it takes a dataset"]),
         (["--format=onnx", "--hardswish"], ["--hardswish is an option of --format tflite, which is onnx"]),
-        (["--format=onnx", "--no-xnnpack-optimize"], ["--xnnpack-optimize is an option of --format tflite"]),
+        (["--format=onnx", "--no-xnnpack-optimize"], ["--no-xnnpack-optimize is an option of --format tflite"]),
     ],
 )
 def test_impossible_requests(

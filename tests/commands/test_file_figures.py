@@ -6,7 +6,8 @@ import pytest
 
 from tests.conftest import Run
 from yolo.commands.file_figures import Rounds, figures_of, measure_latency, wide_console
-from yolo.commands.measurement import MeasureOptions, prepare
+from yolo.commands.measure_options import MeasureOptions
+from yolo.commands.measurement import prepare
 from yolo.data.options import DataOptions
 
 

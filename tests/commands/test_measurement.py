@@ -8,7 +8,8 @@ import pytest
 from lightning.pytorch import Trainer
 
 from tests.conftest import Run
-from yolo.commands.measurement import Measurement, MeasureOptions, measure, prepare, stored_data
+from yolo.commands.measure_options import MeasureOptions
+from yolo.commands.measurement import Measurement, measure, prepare, stored_data
 from yolo.commands.validate import parse
 from yolo.data.options import DataOptions
 from yolo.errors import UserError

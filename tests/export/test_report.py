@@ -8,9 +8,11 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.runtime.records import record
+from yolo.export.bars import BARS
 from yolo.export.config import Written
-from yolo.export.parity import BARS, Parity, Stage
+from yolo.export.parity import Parity
 from yolo.export.report import ExportReport
+from yolo.export.stages import Stage
 
 
 def test_says_everything_to_people_and_programs(tmp_path: Path) -> None:

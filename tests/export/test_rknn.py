@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,8 @@ def test_impossible_options(options: dict[str, Any], sentence: str) -> None:
 def test_options_of_the_command(tmp_path: Path) -> None:
     checkpoint = random_checkpoint(tmp_path / "a.ckpt", "v9-t")
     for arguments, sentence in [
-        (["--target-platform=rk3566"], "--target-platform is an option of --format rknn, which is onnx"),
+        (["--target-platform=rk3588"], "--target-platform is an option of --format rknn, which is onnx"),
+        (["--format=rknn", "--xnnpack-optimize"], "--xnnpack-optimize is an option of --format tflite, which is rknn"),
         (["--format=rknn", "--opset=13"], "--opset is an option of --format onnx, which is rknn"),
         (["--format=rknn", "-o", "a.onnx"], "--output is a.onnx, expected a name that ends in .rknn"),
     ]:
@@ -121,6 +123,13 @@ class TestWithTheToolkit:
         assert (swapped - wanted).abs().mean() > 0.015  # it matters which channel is red
         assert len(torch.unique(found)) > 50
         assert len(Detector.load(path, device="cpu")(np.zeros((40, 90, 3), np.uint8), confidence=0.01)) > 0
+
+    def test_nothing_says_where_it_was_made(self, pair: tuple[Path, Path]) -> None:
+        with zipfile.ZipFile(simulation_of(pair[1])) as packed:
+            contents = {name: packed.read(name) for name in packed.namelist()}
+        for name, content in {**contents, "the file": pair[1].read_bytes()}.items():
+            for place in (tempfile.gettempdir(), str(Path.home()), str(environments.ROOT)):
+                assert f"{place}/".encode() not in content, name
 
     def test_maps_that_are_too_far_from_the_float_networks(
         self, pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

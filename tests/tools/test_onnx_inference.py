@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,45 @@ def test_a_file_of_somebody_else(folder: Path, tmp_path: Path) -> None:
     found = LINE.findall(done.stdout)
     assert found
     assert all(re.fullmatch(r"Class \d", name) for name, _, _ in found)
+
+
+def with_record(folder: Path, name: str, record: str) -> Path:
+    """The file with another record in it, or none."""
+    model = onnx.load(folder / "raw.onnx")
+    del model.metadata_props[:]
+    if record:
+        onnx.helper.set_model_props(model, {"yolo": record})
+    onnx.save(model, folder / name)
+    return folder / name
+
+
+def test_damaged_files_and_those_of_others(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "short.onnx").write_bytes((folder / "full.onnx").read_bytes()[:100_000])
+    node, value = onnx.helper.make_node("Relu", ["x"], ["y"]), onnx.helper.make_tensor_value_info
+    for name, shape in (("flat", [1, 10]), ("picture", [1, 3, 64, 96])):
+        graph = onnx.helper.make_graph([node], "g", [value("x", 1, shape)], [value("y", 1, shape)])
+        opset = [onnx.helper.make_opsetid("", 17)]
+        onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / f"{name}.onnx")
+    (tmp_path / "names.txt").write_bytes(b"\xff\xfe")
+    program, image = runpy.run_path(str(SCRIPT)), ["--image", str(folder / "image.png")]
+    for arguments, sentence in (
+        (["--model", tmp_path / "short.onnx"], "not an ONNX file that onnxruntime can run"),
+        (["--model", tmp_path / "flat.onnx"], "its input is [1, 10], expected images"),
+        (["--model", tmp_path / "picture.onnx"], "its outputs are not those of a detector"),
+        (["--model", with_record(folder, "none.onnx", "")], "its outputs are not those of a detector"),
+        (["--model", with_record(folder, "broken.onnx", "{")], "its record is not as `yolo export` writes it"),
+        (["--model", with_record(folder, "list.onnx", "[1]")], "its record is not as `yolo export` writes it"),
+        (["--model", with_record(folder, "form.onnx", '{"form": "x"}')], "its form is 'x'"),
+        (["--model", with_record(folder, "bare.onnx", '{"form": "raw"}')], "its outputs are not those of a detector"),
+        (["--model", folder / "full.onnx", "--input-size", "64", "64"], "--input-size is [64, 64], the file takes"),
+        (["--model", folder / "full.onnx", "--class-names", tmp_path / "names.txt"], "names.txt: not a text file"),
+        (["--model", folder / "full.onnx", "--output", tmp_path / "a.foo"], "a.foo: cannot be written"),
+    ):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments), *image])
+        with pytest.raises(SystemExit) as ended:
+            program["main"]()
+        assert str(ended.value).startswith("error: ")
+        assert sentence in str(ended.value)
 
 
 def test_wrong_input(folder: Path, tmp_path: Path) -> None:

@@ -23,7 +23,8 @@ from torch import nn
 from tests.conftest import TINY_FIT, Done, assert_user_error, launch_yolo, run_yolo
 from tests.tiny_dataset import write_dataset
 from tests.training.witness import SmallNetwork, fingerprint
-from yolo.commands.measurement import MeasureOptions, measure
+from yolo.commands.measure_options import MeasureOptions
+from yolo.commands.measurement import measure
 from yolo.data.options import DataOptions
 from yolo.data.sampler import EpochSampler
 from yolo.errors import UserError

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from yolo.commands.measurement import CheckpointOption, MeasureOptions, NetworkOptions, measure
+from yolo.commands.measure_options import CheckpointOption, MeasureOptions, NetworkOptions
+from yolo.commands.measurement import measure
 from yolo.commands.measuring import parse_measuring
 from yolo.commands.output_place import require_place
 from yolo.commands.picture_output import NOT_ENCRYPTED

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from yolo.commands.file_figures import FileRow, Rounds, figures_of, measure_latency, wide_console
-from yolo.commands.measurement import PACKAGES, Measurement, MeasureOptions, prepare
+from yolo.commands.measure_options import MeasureOptions
+from yolo.commands.measurement import PACKAGES, Measurement, prepare
 from yolo.commands.measuring import Dataset, parse_measuring
 from yolo.commands.output_place import require_place
 from yolo.data.options import DataOptions
@@ -156,7 +157,7 @@ def show(console: Console, rows: Sequence[FileRow], settings: dict[str, Any]) ->
     console.print(table)
     console.print(
         "size: of a checkpoint its deployed weights; memory: growth of the peak of a process of its own, from opening "
-        "the file to its detections, with the library that runs it"
+        "the file to its detections, with the library and the interpreter that run it"
     )
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo.commands.measurement import DetectionOptions, MeasureOptions, prepare, stored_data
+from yolo.commands.measure_options import DetectionOptions, MeasureOptions
+from yolo.commands.measurement import prepare, stored_data
 from yolo.commands.measuring import parse_measuring
 from yolo.commands.output_place import require_file
 from yolo.errors import UserError, require_ranges

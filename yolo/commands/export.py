@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -63,12 +63,6 @@ class ExportOptions(TFLiteConfig, OnnxConfig, RknnConfig, _Common):
     """
 
     def __post_init__(self) -> None:
-        own = {item.name for item in fields(self.kind.config)}
-        for name, other in FORMATS.items():
-            for item in fields(other.config):
-                if item.name not in own and getattr(self, item.name) != item.default:
-                    flag = item.name.replace("_", "-")
-                    raise UserError(f"--{flag} is an option of --format {name}, which is {self.format}")
         _ = self.config  # refuses what its format cannot do
         if self.device not in ("auto", "cpu", "cuda"):
             raise UserError(f"--device is {self.device!r}, expected auto, cpu or cuda")
@@ -116,7 +110,20 @@ def parse(arguments: Sequence[str]) -> tuple[ExportOptions, Dataset | None]:
     """Options of the command and the dataset, if one is given."""
     from yolo.commands.measuring import parse_with_dataset
 
-    return parse_with_dataset("export", ExportOptions, arguments, short=SHORT)
+    options, dataset = parse_with_dataset("export", ExportOptions, arguments, short=SHORT)
+    _require_own(options, {item.partition("=")[0] for item in arguments})
+    return options, dataset
+
+
+def _require_own(options: ExportOptions, given: Collection[str]) -> None:
+    """UserError for an option of another format among those `given` on the command line, whatever its value."""
+    own = {item.name for item in fields(options.kind.config)}
+    for name, other in FORMATS.items():
+        for item in fields(other.config):
+            flag = item.name.replace("_", "-")
+            for form in (f"--{flag}", f"--no-{flag}"):
+                if item.name not in own and form in given:
+                    raise UserError(f"{form} is an option of --format {name}, which is {options.format}")
 
 
 def _export(job: Job) -> None:

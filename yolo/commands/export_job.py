@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from yolo.commands.export_calibration import calibration_of
-from yolo.commands.measurement import Measurement, MeasureOptions, prepare
+from yolo.commands.measure_options import MeasureOptions
+from yolo.commands.measurement import Measurement, prepare
 from yolo.commands.picture_output import refuse_dataset_folder
 from yolo.data.dataset import DetectionDataset
 from yolo.data.loaders import Image

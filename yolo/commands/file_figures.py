@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from yolo.commands.measurement import Measurement, MeasureOptions, prepare
+from yolo.commands.measure_options import MeasureOptions
+from yolo.commands.measurement import Measurement, prepare
 from yolo.export.accuracy import Accuracy, FileFigures
 
 if TYPE_CHECKING:

@@ -102,7 +102,8 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _measurement(options: SensitivityOptions, dataset: Any) -> Measurement:
-    from yolo.commands.measurement import MeasureOptions, prepare
+    from yolo.commands.measure_options import MeasureOptions
+    from yolo.commands.measurement import prepare
 
     how = MeasureOptions(options.checkpoint, device="cpu", precision="32-true", network=options.network)
     measured = prepare(how, dataset.options, dataset.loader)

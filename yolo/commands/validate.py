@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yolo.commands.measurement import MeasureOptions, prepare
+from yolo.commands.measure_options import MeasureOptions
+from yolo.commands.measurement import prepare
 from yolo.commands.measuring import parse_measuring
 from yolo.commands.outcome import OutcomeOptions, conclude, require_output
 from yolo.data.loaders import ImageLoader

@@ -13,15 +13,22 @@ import torch
 from numpy.typing import NDArray
 from torch.fx import GraphModule, Node
 
-RELATIVE = 1e-6
-"""Scales are equal within this part of them: the file's are float32."""
+from yolo.export.int8_ranges import (
+    INT8_TENSOR,
+    RELATIVE,
+    Range,
+    alike,
+    given_range,
+    range_failures,
+    taken_range,
+    tensor_range,
+)
+
 MIDDLES = 0.01
 """Part of a convolution's weights that may lie in the middle between two numbers, where rounding may go either way."""
-PER_TENSOR = "quantized_decomposed.quantize_per_tensor.default"
 PER_CHANNEL = "quantized_decomposed.quantize_per_channel.default"
 NUMBERS = {0: np.float32, 2: np.int32, 4: np.int64, 9: np.int8}
 """numpy's types by those of schema.fbs that a convolution's constants have."""
-INT8_TENSOR = 9
 
 
 @dataclass(frozen=True)
@@ -37,10 +44,10 @@ class Convolution:
     """[out]."""
     step: NDArray[np.float64]
     """[out] what 1 of the bias stands for: the input's scale times the weights'."""
-
-
-Range = tuple[float, int]
-"""Scale and zero point."""
+    taken: Range | None
+    """Of its input; None where that is float."""
+    given: Range | None
+    """Of its output."""
 
 
 def check_int8(graph: GraphModule, path: Path) -> list[str]:
@@ -59,13 +66,15 @@ def check_int8(graph: GraphModule, path: Path) -> list[str]:
     failures = []
     for convolution in graph_convolutions(graph):
         failures += _differences(convolution, found[convolution.weights.shape])
-    return failures + _range_failures(graph_ranges(graph), file_ranges(model))
+    return failures + range_failures(graph, model)
 
 
 def _differences(wanted: Convolution, candidates: list[Convolution]) -> list[str]:
     """Against the one with the same weights; a few in the middle between two numbers may be either."""
     numbers = wanted.weights.astype(np.int16)
-    found = min(candidates, key=lambda other: np.abs(other.weights - numbers).sum(), default=None)
+    found = min(
+        candidates, key=lambda o: (np.abs(o.weights - numbers).sum(), not _same_ranges(wanted, o)), default=None
+    )
     errors = None if found is None else np.abs(found.weights - numbers)
     if found is None or errors is None or errors.max() > 1 or errors.sum() > max(1, MIDDLES * errors.size):
         return [f"INT8 weights: those of {wanted.name} are not in the file"]
@@ -82,34 +91,15 @@ def _differences(wanted: Convolution, candidates: list[Convolution]) -> list[str
             f"INT8 biases: that of channel {channel} of {wanted.name} is {stored[channel]:.6g} in the file, "
             f"{expected[channel]:.6g} in the network, {steps[channel]:.3g} steps away (1 is allowed)"
         )
+    if not _same_ranges(wanted, found):
+        failures.append(f"INT8 ranges: {wanted.name} has others in the file")
     return failures
 
 
-def _range_failures(wanted: list[Range], found: list[Range]) -> list[str]:
-    def missing(these: list[Range], those: list[Range]) -> list[Range]:
-        scales, zeros = np.array([scale for scale, _ in those]), np.array([zero for _, zero in those])
-        return [
-            (scale, zero)
-            for scale, zero in these
-            if not np.any((np.abs(scales - scale) <= RELATIVE * scale) & (zeros == zero))
-        ]
-
-    failures = []
-    for title, lost, total in (
-        ("of the network's tensors are not in the file", missing(wanted, found), len(wanted)),
-        ("of the file's tensors are not the network's", missing(found, wanted), len(found)),
-    ):
-        if lost:
-            scale, zero = lost[0]
-            failures.append(
-                f"INT8 ranges: {len(lost)} of {total} {title}, the first with scale {scale:.6g} and zero point {zero}"
-            )
-    return failures
-
-
-def graph_ranges(graph: GraphModule) -> list[Range]:
-    """Of every quantised tensor in turn."""
-    return [(float(node.args[1]), int(node.args[2])) for node in graph.graph.nodes if str(node.target) == PER_TENSOR]
+def _same_ranges(wanted: Convolution, found: Convolution) -> bool:
+    """Of input and output, where the network's are INT8."""
+    pairs = ((wanted.taken, found.taken), (wanted.given, found.given))
+    return all(one is None or (other is not None and alike(one, other)) for one, other in pairs)
 
 
 def graph_convolutions(graph: GraphModule) -> Iterator[Convolution]:
@@ -124,7 +114,8 @@ def graph_convolutions(graph: GraphModule) -> Iterator[Convolution]:
         scales = np.asarray(_value(graph, quantised.args[1]), np.float32)
         bias = _value(graph, node.args[2]) if len(node.args) > 2 else None
         step = float(source.args[1]) * scales.astype(np.float64)
-        yield Convolution(node.name, weights.transpose(0, 2, 3, 1), scales, _float64(bias), step)
+        ranges = taken_range(node.args[0]), given_range(node)
+        yield Convolution(node.name, weights.transpose(0, 2, 3, 1), scales, _float64(bias), step, *ranges)
 
 
 def _quantised_weights(node: Node) -> Node | None:
@@ -150,37 +141,28 @@ def _float64(values: Any) -> NDArray[np.float64] | None:
     return None if values is None else np.asarray(values, np.float64)
 
 
-def file_ranges(model: Any) -> list[Range]:
-    """Of every int8 tensor that is computed."""
-    (graph,) = model.subgraphs
-    return [
-        (float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0]))
-        for tensor in graph.tensors
-        if tensor.type == INT8_TENSOR and model.buffers[tensor.buffer].data is None
-    ]
-
-
 def file_convolutions(model: Any) -> Iterator[Convolution]:
     """Of every INT8 convolution in a file."""
-    from ai_edge_litert.schema_py_generated import BuiltinOperator
+    from yolo.runtime.tflite_file import operator_name
 
     (graph,) = model.subgraphs
     for operator in graph.operators:
-        code = model.operatorCodes[operator.opcodeIndex].builtinCode
-        if code not in (BuiltinOperator.CONV_2D, BuiltinOperator.DEPTHWISE_CONV_2D):
+        name = operator_name(model, operator)
+        if name not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             continue
         source, weight, *rest = (graph.tensors[index] for index in operator.inputs if index >= 0)
         if weight.type != INT8_TENSOR:
             continue
         weights = _constant(model, weight)
-        if code == BuiltinOperator.DEPTHWISE_CONV_2D:  # [1, height, width, out]
+        if name == "DEPTHWISE_CONV_2D":  # [1, height, width, out]
             weights = weights.transpose(3, 1, 2, 0)
         scales = np.asarray(weight.quantization.scale, np.float32)
         step = float(source.quantization.scale[0]) * scales.astype(np.float64)
         bias = None
         if rest:
             bias = _constant(model, rest[0]).astype(np.float64) * np.asarray(rest[0].quantization.scale, np.float64)
-        yield Convolution("", weights, scales, bias, step)
+        ranges = (tensor_range(model, tensor) for tensor in (source, graph.tensors[operator.outputs[0]]))
+        yield Convolution("", weights, scales, bias, step, *ranges)
 
 
 def _constant(model: Any, tensor: Any) -> NDArray[Any]:

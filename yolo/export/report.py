@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo.export.accuracy import Accuracy
+from yolo.export.bars import Bars
 from yolo.export.config import Written
-from yolo.export.parity import Bars, Parity
+from yolo.export.parity import Parity
 from yolo.runtime.metadata import ExportRecord
 
 if TYPE_CHECKING:

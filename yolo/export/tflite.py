@@ -7,9 +7,8 @@ alone are ai-edge-quantizer's.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -75,50 +74,69 @@ def write(source: Source, config: TFLiteConfig, path: Path) -> Written:
         path: of the file.
     """
     from yolo.export import xnnpack
+    from yolo.export.decode_check import decode_failures
+    from yolo.export.int8_checks import check_int8
+    from yolo.export.weight_check import weight_failures
+    from yolo.models.exportable import WithOutputs
     from yolo.runtime.tflite_file import write_record
 
     if config.converter == "onnx2tf":
-        with tempfile.TemporaryDirectory() as folder:
-            shutil.copyfile(onnx2tf.convert(source, Path(folder)).tflite, path)
-        written = Written({})
-        write_record(path, source.record)
+        made = _by_onnx2tf(source)
     elif config.numbers == "int8":
-        written = _write_int8(source, config, path)
+        made = _in_int8(source, config)
     else:
-        written = _write_float(source, config, path)
+        made = _in_float(source, config)
+    path.write_bytes(made.content)
+    write_record(path, source.record)
+    failures = [] if made.graph is None else check_int8(made.graph, path)
+    if made.in_float is not None:
+        failures += weight_failures(made.in_float, path)
+    if config.converter == "litert" and source.model.form != "raw":
+        failures += decode_failures(source.model, path)
     operators, outside = xnnpack.operators(path)
     taken = f"XNNPACK takes all operators but {dict(outside)}" if outside else "XNNPACK takes all operators"
-    return replace(written, operators=dict(operators.most_common()), notes=(*written.notes, taken))
+    quantized = None if made.graph is None else WithOutputs(made.graph, source.model)
+    return Written(dict(operators.most_common()), (*made.notes, taken), tuple(failures), quantized)
 
 
-def _write_float(source: Source, config: TFLiteConfig, path: Path) -> Written:
+@dataclass(frozen=True)
+class _Converted:
+    content: bytes
+    """Of the file, without a record in it."""
+    notes: tuple[str, ...] = ()
+    graph: GraphModule | None = None
+    """What the network in an INT8 file computes, in torch."""
+    in_float: bytes | None = None
+    """What a file of smaller weights alone was made of."""
+
+
+def _by_onnx2tf(source: Source) -> _Converted:
+    with tempfile.TemporaryDirectory() as folder:
+        return _Converted(onnx2tf.convert(source, Path(folder)).tflite.read_bytes())
+
+
+def _in_float(source: Source, config: TFLiteConfig) -> _Converted:
     from yolo.export import litert
     from yolo.models.exportable import WithOutputs
     from yolo.quantization.rewrites import upsample_by_concatenation
-    from yolo.runtime.tflite_file import write_record
 
     graph = _graph(source.model)
     network = WithOutputs(upsample_by_concatenation(graph) if config.xnnpack_optimize else graph, source.model)
     content = litert.convert(litert.ChannelsLast(network), source.model.image_size, quantized=False)
     if config.numbers in ("fp16", "dynamic"):
-        content = litert.smaller_weights(content, config.numbers)
-    path.write_bytes(content)
-    write_record(path, source.record)
-    return Written({})
+        return _Converted(litert.smaller_weights(content, config.numbers), in_float=content)
+    return _Converted(content)
 
 
-def _write_int8(source: Source, config: TFLiteConfig, path: Path) -> Written:
+def _in_int8(source: Source, config: TFLiteConfig) -> _Converted:
     from yolo.export import litert
-    from yolo.export.int8_checks import check_int8
     from yolo.models.exportable import WithOutputs
-    from yolo.runtime.tflite_file import write_record
 
     graph, left = _quantized(source, config)
     network = WithOutputs(graph, source.model)
-    path.write_bytes(litert.convert(litert.ChannelsLast(network), source.model.image_size, quantized=True))
-    write_record(path, source.record)
+    content = litert.convert(litert.ChannelsLast(network), source.model.image_size, quantized=True)
     notes = tuple(f"no INT8 rule for {name}, which stays in float" for name in sorted(set(left)))
-    return Written({}, notes, tuple(check_int8(graph, path)), network)
+    return _Converted(content, notes, graph)
 
 
 def _graph(model: ExportableModel) -> GraphModule:

@@ -37,7 +37,6 @@ def write_record(path: Path, record: ExportRecord) -> None:
         record: to put there.
     """
     from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
 
     model = read_model(path)
     (graph,) = model.subgraphs
@@ -56,8 +55,7 @@ def write_record(path: Path, record: ExportRecord) -> None:
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), metadata]
     model.description = record.program
-    content = bytes(flatbuffer_utils.convert_object_to_bytearray(model))
-    path.write_bytes(sealed(content))
+    path.write_bytes(sealed(content_of(model)))
 
 
 def sealed(content: bytes) -> bytes:
@@ -74,7 +72,11 @@ def _require_sealed(path: Path) -> None:
 
 def read_model(path: Path) -> Any:
     """The file's tables as objects. UserError when it is no TFLite file or there is no reader."""
-    content = path.read_bytes()
+    return tables_of(path.read_bytes(), path)
+
+
+def tables_of(content: bytes, path: Path) -> Any:
+    """The same of a file's content; `path` is what errors call it."""
     if content[4:8] != b"TFL3":
         raise UserError(f"{path}: not a TFLite file")
     try:
@@ -87,6 +89,20 @@ def read_model(path: Path) -> Any:
         return flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     except (struct.error, IndexError, ValueError, TypeError, AttributeError) as error:  # tables that point nowhere
         raise UserError(f"{path}: a damaged TFLite file ({' '.join(str(error).split())[:120]})") from error
+
+
+def content_of(model: Any) -> bytes:
+    """The inverse of `tables_of`."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def operator_name(model: Any, operator: Any) -> str:
+    """Such as CONV_2D."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    return str(flatbuffer_utils.opcode_to_name(model, operator.opcodeIndex))
 
 
 def _named(schema: Any, name: str, tensor: int) -> Any:

@@ -6,6 +6,7 @@ and how often each operator occurs.
 """
 
 import json
+import pickle
 import sys
 from collections import Counter
 from pathlib import Path
@@ -24,11 +25,19 @@ def main(folder: Path) -> None:
             require(rknn.load_onnx("model.onnx"))
             require(rknn.hybrid_quantization_step1(dataset="images.txt"))
             rknn.release()
+            forget_place(Path("model.data"))
             if settings["float_edges"]:
                 keep_float(Path("model.quantization.cfg"), edges(graph))
         require(built(settings).export_rknn("model.rknn"))
         operators = Counter(node.op_type for node in load(graph).node).most_common()
     print(json.dumps({"operators": dict(operators), "files": ["settings.json", *FILES[settings["quantization"]]]}))
+
+
+def forget_place(path: Path) -> None:
+    """Leave out of what the toolkit remembers in which folder it worked."""
+    remembered = pickle.loads(path.read_bytes())  # which it has just written
+    remembered["ori_model_path"] = "model.onnx"
+    path.write_bytes(pickle.dumps(remembered, protocol=4))
 
 
 def load(path: Path) -> Any:
