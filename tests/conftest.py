@@ -23,8 +23,9 @@ else:
 
 # The files that take longest, the longest first.
 LONGEST = (
-    "tests/test_learning", "tests/test_docs", "commands/test_resume", "training/test_distributed",
-    "commands/test_qat_finetune", "commands/test_fit", "commands/test_export", "training/test_loggers",
+    "tests/test_learning", "tests/test_docs", "commands/test_resume", "tests/test_learning_int8",
+    "training/test_distributed", "commands/test_qat_finetune", "commands/test_fit", "commands/test_export",
+    "training/test_loggers",
 )  # fmt: skip
 
 

@@ -18,7 +18,6 @@ import yaml
 from tests.commands.test_resume import ROOT, assert_same_end
 from tests.commands.test_validate import printed
 from tests.conftest import Done, assert_user_error, run_yolo
-from tests.export.own_dataset import own_checkpoint, write_own_dataset
 from tests.export.random_network import random_checkpoint
 from tests.quantization.test_network import SMALL
 from yolo import Detector
@@ -250,39 +249,3 @@ def test_without_its_packages(trained: Path, tmp_path: Path, monkeypatch: pytest
     assert not (tmp_path / "runs").exists()
     with pytest.raises(UserError, match="--freeze-bn-after is -1"):
         QATOptions(trained, freeze_bn_after=-1)
-
-
-@pytest.mark.slow
-def test_what_it_learns_arrives_in_the_file(tmp_path: Path) -> None:
-    """On images that the network in float is perfect on: the simulated network, its INT8 file, and INT8 by calibration
-    alone, measured by one evaluator. Nothing is calibrated when the file is written."""
-    folder = tmp_path / "float"
-    folder.mkdir()
-    checkpoint = own_checkpoint(folder, SMALL)
-    data = write_own_dataset(tmp_path / "data", checkpoint, images=24)
-    done = run_yolo(
-        "qat-finetune", "-c", checkpoint, "--network", SMALL, "--epochs=20", "--freeze-bn-after=4", "--distill=10",
-        "--lr=1e-4",
-        "--batch-size=8", "--export-tflite", "--trainer.accelerator=cpu", "--data.mosaic_prob=0", "--val-every=20",
-        "--model.save_metrics_plots=false", "--data.flip_lr=0", "--data.hsv_h=0", "--data.hsv_s=0", "--data.hsv_v=0",
-        "--data.scale=0", "--data.translate=0", *data, cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    run = tmp_path / "runs/qat/version_0"
-    simulated = measured(run / "checkpoints/best.ckpt", data, tmp_path)
-    learnt = measured(run / "model_int8.tflite", data, tmp_path)
-    done = run_yolo("export", "-c", checkpoint, "-f", "tflite", "-q", "int8", "-o", tmp_path / "ptq.tflite", *data)
-    assert done.returncode == 0, done.stderr
-    calibrated, in_float = (measured(path, data, tmp_path) for path in (tmp_path / "ptq.tflite", checkpoint))
-    print(f"mAP: float {in_float:.4f}, PTQ {calibrated:.4f}, simulated {simulated:.4f}, its file {learnt:.4f}")
-    assert abs(learnt - simulated) <= 0.01
-    assert learnt >= calibrated - 0.03
-    assert simulated < in_float
-    report = json.loads((run / "model_int8.tflite.json").read_text())
-    assert report["accuracy"]
-
-
-def measured(path: Path, data: list[str], folder: Path) -> float:
-    done = run_yolo("validate", "-c", path, *data, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    return printed(done.stdout)["AP50-95"]
