@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from torch import Tensor
 from yolo.boxes.decode import flatten_maps
 from yolo.cli import main as yolo
 from yolo.commands.measure_options import MeasureOptions
-from yolo.commands.measurement import measure
+from yolo.commands.measurement import prepare
 from yolo.data.options import DataOptions
 from yolo.export.parity import JITTER
 from yolo.model_file import open_model
@@ -36,7 +37,7 @@ from yolo.quantization.fake_quantize import fake_quantizers
 
 FILES = {"tflite": ".tflite", "onnx": ".onnx", "rknn": ".rknn"}
 SPLITS = ("val", "test")
-FLOAT, PTQ, SIMULATED = "float", "INT8 by calibration", "simulated"
+FLOAT, PTQ, SIMULATED, NOISE = "float", "INT8 by calibration", "simulated", "simulated, jittered"
 
 
 def main() -> None:
@@ -51,38 +52,34 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         paths = {FLOAT: arguments.checkpoint, PTQ: folder / "ptq.tflite", SIMULATED: arguments.qat_checkpoint}
+        images = [f"--images={arguments.dataset / 'images' / 'val'}"]
         calibration = [f"--calibration-images={arguments.dataset / 'images' / 'train'}"]
         calibration += [f"--num-calibration={arguments.num_calibration}", "--quantization=int8"]
-        export(arguments, FLOAT, paths, paths[PTQ], "tflite", calibration)
+        export(paths[FLOAT], paths[PTQ], "tflite", [*images, *calibration])
         for kind in arguments.files:
             paths[f"its {kind} file"] = folder / f"learnt{FILES[kind]}"
-            export(arguments, SIMULATED, paths, paths[f"its {kind} file"], kind, [])
+            export(paths[SIMULATED], paths[f"its {kind} file"], kind, images)
         show(paths, accuracies(arguments.dataset, paths), differences(arguments, paths))
 
 
-def export(
-    arguments: argparse.Namespace, source: str, paths: dict[str, Path], target: Path, kind: str, options: list[str]
-) -> None:
+def export(source: Path, target: Path, kind: str, options: list[str]) -> None:
     """In form raw; ends the program when the file fails a check."""
-    images = f"--images={arguments.dataset / 'images' / 'val'}"
-    yolo(["export", f"--checkpoint={paths[source]}", f"--format={kind}", "--form=raw", f"--output={target}", images,
-          *options])  # fmt: skip
+    yolo(["export", f"--checkpoint={source}", f"--format={kind}", "--form=raw", f"--output={target}", *options])
 
 
 def accuracies(root: Path, paths: dict[str, Path]) -> dict[str, dict[str, float]]:
     """AP50-95 by split and row."""
     data = DataOptions(format="yolo", root=str(root), num_workers=0)
-    return {
-        split: {
-            name: measure(
-                MeasureOptions(path, workers=0, device="cpu"),
-                replace(data, val_images=f"images/{split}", val_labels=f"labels/{split}"),
-            ).as_dict()["mAP"]
-            for name, path in paths.items()
-        }
-        for split in SPLITS
-        if (root / "images" / split).is_dir()
-    }
+    found = {}
+    for split in SPLITS:
+        if not (root / "images" / split).is_dir():
+            continue
+        on = replace(data, val_images=f"images/{split}", val_labels=f"labels/{split}")
+        measured = {name: prepare(MeasureOptions(path, workers=0, device="cpu"), on) for name, path in paths.items()}
+        found[split] = {name: each.run().as_dict()["mAP"] for name, each in measured.items()}
+        with jittered(measured[SIMULATED].module.model):
+            found[split][NOISE] = measured[SIMULATED].run().as_dict()["mAP"]
+    return found
 
 
 @torch.inference_mode()
@@ -100,10 +97,8 @@ def differences(arguments: argparse.Namespace, paths: dict[str, Path]) -> dict[s
         return boxes, classes
 
     found = {name: difference(open_model(path)[0]) for name, path in paths.items() if name != SIMULATED}
-    handles = [module.register_forward_pre_hook(jitter()) for module in fake_quantizers(simulated).values()]
-    found["its noise"] = difference(simulated)
-    for handle in handles:
-        handle.remove()
+    with jittered(simulated):
+        found[NOISE] = difference(simulated)
     return found
 
 
@@ -114,14 +109,18 @@ def logits(network: DetectionModel, images: list[Tensor]) -> tuple[Tensor, Tenso
     return boxes, classes
 
 
-def jitter() -> Callable[..., tuple[Tensor]]:
-    """A hook that multiplies each number of a module's input by one within JITTER of 1."""
+@contextmanager
+def jittered(network: torch.nn.Module) -> Iterator[None]:
+    """Every number before it is quantised times one within JITTER of 1."""
     generator = torch.Generator().manual_seed(0)
 
     def change(_: torch.nn.Module, values: tuple[Tensor]) -> tuple[Tensor]:
         return (values[0] * (1 + JITTER * (2 * torch.rand(values[0].shape, generator=generator) - 1)),)
 
-    return change
+    handles = [module.register_forward_pre_hook(change) for module in fake_quantizers(network).values()]
+    yield
+    for handle in handles:
+        handle.remove()
 
 
 def show(paths: dict[str, Path], found: dict[str, dict[str, float]], maps: dict[str, tuple[float, float]]) -> None:

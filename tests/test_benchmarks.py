@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tests.conftest import Run
+from tests.export.learnt_network import learnt_checkpoint
 from tests.export.own_dataset import write_own_dataset
 from tests.export.random_network import random_checkpoint
 from tests.export.tflite_files import SMALL
@@ -44,11 +45,12 @@ ARGUMENTS = {
     "loaders": "data/images/val --images 1 --turns 1",
     "nms": "--anchors 40 --classes 3 --rounds 1",
     "predict": "best.ckpt data/images/val --images 4 --rounds 1",
+    "qat": "own/a.ckpt own/learnt.ckpt own --files onnx --images 2 --num-calibration 4",
     "tflite": "own/a.ckpt own --threads 1 --runs 1 --files fp32 'int8 raw' --num-calibration 4",
     "tiling": "best.ckpt data --tile 64 --grid 2 --pictures 1",
     "train_step": "--size 64 --batch 1 --targets 3 --repeats 1",
 }
-SLOW = {"evaluation", "export", "labels", "tflite"}
+SLOW = {"evaluation", "export", "labels", "qat", "tflite"}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run) -> Path:
     (folder / "best.ckpt").symlink_to(tiny_run.best)
     (folder / "own").mkdir()
     allow_network(SMALL)
-    write_own_dataset(folder / "own", random_checkpoint(folder / "own" / "a.ckpt", SMALL))
+    own = random_checkpoint(folder / "own" / "a.ckpt", SMALL)
+    write_own_dataset(folder / "own", own)
+    learnt_checkpoint(folder / "own" / "learnt.ckpt", own)
     return folder
 
 

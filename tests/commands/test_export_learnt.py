@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from tests.conftest import Done, assert_user_error, run_yolo
-from tests.export.random_network import card_of, random_checkpoint
+from tests.export.learnt_network import learnt_checkpoint
+from tests.export.random_network import random_checkpoint
 from tests.quantization.test_network import SIZE, SMALL
 from yolo import Detector
 from yolo.export import xnnpack
 from yolo.export.int8_checks import check_int8
 from yolo.export.int8_ranges import file_ranges
 from yolo.export.parity import random_images
-from yolo.models.checkpoint import CARD_KEY, NetworkSpec, load_model
+from yolo.models.checkpoint import load_model
 from yolo.quantization.fake_quantize import RangeFakeQuantize
 from yolo.quantization.network import QuantizedNetwork
 from yolo.runtime.tflite_file import read_model
@@ -25,19 +26,8 @@ from yolo.runtime.tflite_file import read_model
 
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint whose ranges no calibration would find: each is wider than what was seen, by its own share."""
     folder = tmp_path_factory.mktemp("learnt")
-    base, _ = load_model(random_checkpoint(folder / "float.ckpt", SMALL))
-    spec = QuantizedNetwork.spec(NetworkSpec(SMALL), SIZE)
-    network = QuantizedNetwork.started_from(base, spec.args)
-    network.calibrate(random_images(4, SIZE).split(1))
-    ranges = [module for module in network.modules() if isinstance(module, RangeFakeQuantize)]
-    for number, module in enumerate(ranges):
-        module.set_range(module.low * (1 + number / 200), module.high * (1 + number / 300))
-    card = card_of(spec.name, 3, SIZE).to_dict() | {"network": vars(spec)}
-    weights = {f"model.{name}": tensor for name, tensor in network.state_dict().items()}
-    torch.save({CARD_KEY: card, "state_dict": weights}, folder / "a.ckpt")
-    return folder / "a.ckpt"
+    return learnt_checkpoint(folder / "a.ckpt", random_checkpoint(folder / "float.ckpt", SMALL))
 
 
 def export(checkpoint: Path, target: Path, *options: str) -> Done:

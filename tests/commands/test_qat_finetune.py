@@ -63,7 +63,8 @@ FOUR = ["--epochs=4", "--freeze-bn-after=2", "--distill=1.0", "--lr=0.001", "--t
 def test_options_become_the_config_of_a_run(trained: Path, tmp_path: Path) -> None:
     options = QATOptions(
         trained, epochs=7, lr=0.002, batch_size=3, backend="x86", freeze_bn_after=4, val_every=2,
-        output=tmp_path / "out", calibration_images=tmp_path, num_calibration=9, keep_float="head.*,stem", distill=0.5,
+        output=tmp_path / "out", calibration_images=tmp_path, num_calibration=9, keep_float="head.*, stem,",
+        distill=0.5,
     )  # fmt: skip
     config = run_config(options, [], float_card(trained))
     model, trainer = config["model"], config["trainer"]
@@ -106,10 +107,10 @@ def test_another_dataset(trained: Path, tmp_path: Path) -> None:
 
 def test_whose_options_are_whose() -> None:
     own, others = split_arguments(
-        ["-c", "a.ckpt", "--data.root", "some.where", "--lr", "1e-3", "--trainer.devices=2", "--keep-float=head.box.*",
-         "--ckpt_path=last", "--model.momentum", "-1"]
+        ["-c", "a.ckpt", "-oruns.2/x", "--data.root", "some.where", "--lr", "1e-3", "--trainer.devices=2",
+         "--keep-float=head.box.*", "--ckpt_path=last", "--model.momentum", "-1"]
     )  # fmt: skip
-    assert own == ["-c", "a.ckpt", "--lr", "1e-3", "--keep-float=head.box.*", "--ckpt-path=last"]
+    assert own == ["-c", "a.ckpt", "-oruns.2/x", "--lr", "1e-3", "--keep-float=head.box.*", "--ckpt-path=last"]
     assert others == ["--data.root", "some.where", "--trainer.devices=2", "--model.momentum", "-1"]
     assert "qat-finetune" in COMMANDS
 

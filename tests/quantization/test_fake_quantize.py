@@ -29,7 +29,7 @@ def test_calibration_widens_the_range_and_changes_nothing() -> None:
     assert fake.calculate_qparams() == (fake.scale, fake.zero_point)
 
 
-def test_frozen_values_are_levels() -> None:
+def test_quantised_values_are_levels() -> None:
     fake = RangeFakeQuantize(**INT8)
     fake(torch.tensor([-1.0, 3.0]))
     fake.mode = "quantise"

@@ -15,6 +15,7 @@ from yolo.options import parse_options
 
 if TYPE_CHECKING:
     from yolo.models.checkpoint import ModelCard
+    from yolo.training.callbacks.checkpoint import BestCheckpoint
 
 SHORT = {"checkpoint": "c", "output": "o"}
 CALLBACK = "yolo.training.callbacks.QATCallback"
@@ -91,6 +92,7 @@ def main(arguments: Sequence[str]) -> None:
     _refuse(options, others, card)
     from yolo.commands.fit import make_cli
     from yolo.lightning_output import options_at_fault, quiet
+    from yolo.training.callbacks.checkpoint import best_checkpoint
 
     quiet()
     with tempfile.TemporaryDirectory() as folder, options_at_fault():
@@ -100,7 +102,7 @@ def main(arguments: Sequence[str]) -> None:
         cli = make_cli(["--config", str(file), *others, *resume])
     run = Path(cli.trainer.log_dir or "")  # asks all processes
     if options.export_tflite and cli.trainer.is_global_zero:
-        _export(run)
+        _export(best_checkpoint(cli.trainer), run)
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -110,7 +112,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     taker = own
     for item in arguments:
         if item.startswith("-") and not item.lstrip("-")[:1].isdigit():
-            taker = others if "." in item.partition("=")[0] else own
+            taker = others if item.startswith("--") and "." in item.partition("=")[0] else own
             item = re.sub("^--ckpt_path", "--ckpt-path", item)
         taker.append(item)
     return own, others
@@ -134,7 +136,7 @@ def run_config(options: QATOptions, others: Sequence[str], card: ModelCard) -> d
     """The config of `yolo fit` that the options stand for, beside the `others` that it gets as they are."""
     from yolo.quantization.network import QuantizedNetwork
 
-    keep_float = [pattern for pattern in (options.keep_float or "").split(",") if pattern]
+    keep_float = [pattern.strip() for pattern in (options.keep_float or "").split(",") if pattern.strip()]
     spec = QuantizedNetwork.spec(card.network, card.image_size, keep_float)
     network = {"model_config": spec.name, "network_args": spec.args, "image_size": list(card.image_size)}
     images = options.calibration_images
@@ -197,7 +199,7 @@ def _refuse(options: QATOptions, others: Sequence[str], card: ModelCard) -> None
             raise UserError(f"--model.{name} comes from --checkpoint, whose network is trained on: leave it out")
     if options.export_tflite:
         require(TFLiteConfig(quantization="int8"))
-    if options.calibration_images is not None:
+    if options.calibration_images is not None and options.ckpt_path is None:
         folder_images(options.calibration_images, 1, card.image_size, card.letterbox, "--calibration-images")
     allow_network(options.network)
     if not card.network.is_known:
@@ -206,9 +208,12 @@ def _refuse(options: QATOptions, others: Sequence[str], card: ModelCard) -> None
         )
 
 
-def _export(run: Path) -> None:
+def _export(checkpoint: BestCheckpoint | None, run: Path) -> None:
+    """The best checkpoint's file, measured on the data of the run."""
     from yolo.commands.export import main as export
 
-    target, checkpoint = run / "model_int8.tflite", run / "checkpoints" / "best.ckpt"
-    data = ["--config", str(run / "config.yaml")]  # measures the file beside the checkpoint
-    export(["--checkpoint", str(checkpoint), "--format", "tflite", "--output", str(target), *data])
+    best = checkpoint.best_path if checkpoint else None
+    if best is None:
+        raise UserError("--export-tflite finds no best checkpoint: this run has written none")
+    target, data = run / "model_int8.tflite", ["--config", str(run / "config.yaml")]
+    export(["--checkpoint", str(best), "--format", "tflite", "--output", str(target), *data])

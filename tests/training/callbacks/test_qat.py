@@ -1,4 +1,4 @@
-"""Quantisation-aware training through `yolo fit` and Lightning: when ranges start, follow, stop, and go on."""
+"""Quantisation-aware training through `yolo fit` and Lightning: when ranges are found, held, and go on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -41,7 +43,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Watch(Callback):
     """The ranges after each epoch and in each validation, and how often the network was calibrated."""
 
-    def __init__(self, pauses: int = 0) -> None:
+    def __init__(self) -> None:
         self.after_epochs: list[dict[str, Tensor]] = []
         self.in_validation: list[dict[str, Tensor]] = []
         self.calibrated = 0
@@ -133,6 +135,18 @@ def test_a_resumed_run_calibrates_where_the_straight_one_does(
     fit(resumed, [watch, QATCallback(freeze_after=epochs, num_calibration=3)], tmp_path / "a.ckpt", max_epochs=2)
     assert watch.calibrated == calibrated
     assert equal(watch.after_epochs[-1], ranges(trainer.lightning_module.model)) == (not calibrated)
+
+
+def test_a_folder_that_is_gone_matters_only_while_ranges_are_found_in_it(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), np.full((64, 64, 3), 90, np.uint8))
+    how = {"calibration_images": str(folder)}
+    fit(module_of(trained), [QATCallback(**how)], max_epochs=1).save_checkpoint(tmp_path / "a.ckpt")
+    folder.rename(tmp_path / "moved")
+    fit(module_of(None), [QATCallback(freeze_after=1, **how)], tmp_path / "a.ckpt", max_epochs=2)
+    with pytest.raises(UserError, match=r"--calibration-images is .*images, which is no folder"):
+        fit(module_of(None), [QATCallback(freeze_after=2, **how)], tmp_path / "a.ckpt", max_epochs=2)
 
 
 def test_held_from_the_start(trained: Path) -> None:

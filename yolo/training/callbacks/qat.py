@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from yolo.errors import UserError
+from yolo.lightning_output import print_line
 from yolo.losses.distillation import Distillation
 from yolo.models.checkpoint import CARD_KEY, ModelCard, load_model, read_checkpoint
 from yolo.quantization import QUANTIZED_NETWORK, is_quantized
-from yolo.quantization.calibration import Calibration, folder_images, training_images
+from yolo.quantization.calibration import FEW, Calibration, folder_images, training_images
 from yolo.training.module import require_same_data
 
 if TYPE_CHECKING:
@@ -68,8 +69,6 @@ class QATCallback(Callback):
         if isinstance(module.weight_path, str):
             contents = read_checkpoint(module.weight_path)
             require_same_data(ModelCard.from_dict(contents[CARD_KEY]), data)
-        if trainer.ckpt_path is None and self.calibration_images is not None:
-            self._calibration(data, module)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find the ranges, unless the run goes on from a checkpoint, which has them; read the teacher."""
@@ -88,7 +87,11 @@ class QATCallback(Callback):
     def _calibrate(self, trainer: Trainer, pl_module: LightningModule) -> None:
         module = cast("YOLOModule", pl_module)
         assert is_quantized(module.model), "setup sees to it"
-        module.model.calibrate(self._calibration(trainer.datamodule, module))  # type: ignore[attr-defined]
+        images = self._calibration(trainer.datamodule, module)  # type: ignore[attr-defined]
+        if trainer.current_epoch == 0:
+            few = f", fewer than the {FEW} advised" if len(images) < FEW else ""
+            print_line(trainer, f"ranges from {images.source}{few}")
+        module.model.calibrate(images)
 
     def _calibration(self, data: YOLODataModule, module: YOLOModule) -> Calibration:
         size, letterbox = module.image_size, data.options.letterbox
@@ -96,4 +99,4 @@ class QATCallback(Callback):
             return training_images(data, self.num_calibration, size, letterbox)
         folder = Path(self.calibration_images)
         readers = folder_images(folder, self.num_calibration, size, letterbox, "--calibration-images")
-        return Calibration(f"images of {folder}", readers)
+        return Calibration(f"{len(readers)} images of {folder}", readers)
