@@ -131,7 +131,7 @@ def _require_learnt(options: ExportOptions, card: ModelCard) -> None:
         raise UserError(f"{checkpoint} has learnt the ranges of the functions that it has: leave --hardswish out")
     if not options.float_edges:
         raise UserError(f"{checkpoint} has learnt what is in 8 bits: leave --no-float-edges out")
-    if options.format == "rknn" and chip in INTEGER_ONLY and card.network.args["keep_float"]:
+    if options.format == "rknn" and chip in INTEGER_ONLY and card.network.args.get("keep_float"):
         raise UserError(f"{checkpoint} has parts in float (--keep-float), but {chip} has INT8 alone")
 
 
