@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -73,6 +74,24 @@ def test_a_script_that_runs_to_its_end(scripts: Path, monkeypatch: pytest.Monkey
     (scripts / "once.py").write_text("raise SystemExit('no such operator')")
     with pytest.raises(UserError, match=r"once.py failed with status 1: no such operator"):
         run_worker(Path(sys.executable), "once.py")
+
+
+def test_what_a_script_leaves_among_temporary_files_goes_with_it(scripts: Path) -> None:
+    (scripts / "once.py").write_text("import tempfile; print(tempfile.mkdtemp())")
+    left = Path(run_worker(Path(sys.executable), "once.py").strip())
+    assert left.parent.parent == Path(tempfile.gettempdir())
+    assert not left.parent.exists()
+    (scripts / "serves.py").write_text(
+        "import tempfile, numpy\n"
+        "from channel import Channel\n"
+        "left = numpy.frombuffer(tempfile.mkdtemp().encode(), 'uint8')\n"
+        "Channel().serve(lambda _: [left])\n"
+    )
+    worker = Worker(Path(sys.executable), "serves.py")
+    left = Path(worker([])[0].tobytes().decode())
+    assert left.is_dir()
+    worker.close()
+    assert not left.parent.exists()
 
 
 def test_where_an_interpreter_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

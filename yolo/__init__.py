@@ -4,10 +4,13 @@
 >>> Detector.load("best.ckpt")("image.jpg").plot()  # doctest: +SKIP
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = ["Detections", "Detector", "__version__"]
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before anything here, or a worker, imports onnxruntime
 
 if TYPE_CHECKING:
     from yolo.detector import Detections, Detector

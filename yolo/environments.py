@@ -71,7 +71,9 @@ class Environment:
 
 def run_worker(python: Path, script: str, *arguments: str | Path) -> str:
     """Run a script of `WORKERS` to its end and give what it printed. UserError with its last line when it fails."""
-    done = subprocess.run([python, WORKERS / script, *arguments], capture_output=True, text=True, env=_alone())
+    with tempfile.TemporaryDirectory() as place:
+        command, env = [python, WORKERS / script, *arguments], _alone() | {"TMPDIR": place}
+        done = subprocess.run(command, capture_output=True, text=True, env=env)
     if done.returncode:
         raise UserError(f"{script} failed with status {done.returncode}: {_last_line(done.stderr)}")
     return done.stdout
@@ -82,10 +84,12 @@ class Worker:
 
     def __init__(self, python: Path, script: str, *arguments: str | Path) -> None:
         self._script = script
+        self._place = tempfile.TemporaryDirectory()  # packages leave files where temporary ones go
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (lives as long as the script)
         self._process = subprocess.Popen(
             [python, WORKERS / script, *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=_alone(),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+            env=_alone() | {"TMPDIR": self._place.name},
         )  # fmt: skip
         with self._ended():
             receive(self._answers)
@@ -105,6 +109,7 @@ class Worker:
         self._process.kill()
         self._process.communicate()
         self._errors.close()
+        self._place.cleanup()
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # the interpreter may be ending

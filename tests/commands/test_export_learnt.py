@@ -14,11 +14,15 @@ from tests.export.learnt_network import learnt_checkpoint
 from tests.export.random_network import random_checkpoint
 from tests.quantization.test_network import SIZE, SMALL
 from yolo import Detector
+from yolo.commands.export import parse
+from yolo.commands.export_job import prepare_export
+from yolo.errors import UserError
 from yolo.export import xnnpack
+from yolo.export.formats import FORMATS
 from yolo.export.int8_checks import check_int8
 from yolo.export.int8_ranges import file_ranges
 from yolo.export.parity import random_images
-from yolo.models.checkpoint import load_model
+from yolo.models.checkpoint import CARD_KEY, load_model
 from yolo.quantization.fake_quantize import RangeFakeQuantize
 from yolo.quantization.network import QuantizedNetwork
 from yolo.runtime.tflite_file import read_model
@@ -94,6 +98,39 @@ def test_what_is_refused(learnt: Path, tmp_path: Path) -> None:
     assert_user_error(export(learnt.with_name("float.ckpt"), tmp_path / "a.onnx", "--quantization=int8"),
                       "--quantization int8 of ONNX files takes a checkpoint of yolo qat-finetune")  # fmt: skip
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--opset=17"], "--opset is 17, ONNX files of yolo qat-finetune have at least 18"),
+        (["-f=saved_model"], "a.ckpt was trained by yolo qat-finetune, for int8, which --format saved_model does not"),
+        (["-f=saved_model", "-q=fp32"], "--quantization is fp32, but .*a.ckpt was trained by yolo qat-finetune"),
+        (["-f=rknn", "--no-float-edges"], "has learnt what is in 8 bits: leave --no-float-edges out"),
+        (["-f=tflite", "--hardswish", "--data.root=yolo", "--data.format=yolo"], "leave --hardswish out"),
+    ],
+)
+def test_options_that_contradict_what_was_learnt(
+    learnt: Path, options: list[str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal(learnt, options, monkeypatch, sentence)
+
+
+def test_parts_in_float_on_a_chip_without_it(learnt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = torch.load(learnt, weights_only=True)
+    content[CARD_KEY]["network"]["args"]["keep_float"] = ["head"]
+    torch.save(content, tmp_path / "a.ckpt")
+    options = ["-f=rknn", "--target-platform=rv1106"]
+    sentence = r"has parts in float \(--keep-float\), but rv1106 has INT8 alone"
+    refusal(tmp_path / "a.ckpt", options, monkeypatch, sentence)
+
+
+def refusal(checkpoint: Path, options: list[str], monkeypatch: pytest.MonkeyPatch, sentence: str) -> None:
+    """Where the packages of the format need not be there."""
+    for kind in FORMATS.values():
+        monkeypatch.setattr(kind.module, "require", lambda _: None)
+    with pytest.raises(UserError, match=sentence):
+        prepare_export(*parse(["-c", str(checkpoint), "--network", SMALL, *options]))
 
 
 def test_another_size_of_image(learnt: Path) -> None:

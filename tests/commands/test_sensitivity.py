@@ -53,6 +53,8 @@ def test_what_is_refused(place: Path) -> None:
         ([*images, "--map"], "--map takes a dataset"),
         ([*images, "--num-images=0"], "--num-images is 0"),
         ([*images, "--output=nowhere/s.json"], "there is no folder"),
+        ([*images, "--output=data"], "--output is data, which is a folder, expected a file"),
+        ([*images, "--output=a.ckpt"], "a.ckpt overwritten, which is an input of this command"),
         (["--calibration-images=nowhere"], "nowhere, which is no folder"),
     ):
         assert_user_error(run_yolo("sensitivity", "-c", "a.ckpt", *options, cwd=place), sentence)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.fx import GraphModule
 
 from tests.export.tflite_files import convolution_tensors, edited, needs_tflite, small_file
 from yolo.export.int8_checks import check_int8, file_convolutions, graph_convolutions
@@ -85,18 +86,24 @@ def test_changed_weights(tmp_path: Path) -> None:
     assert failure.endswith("are not in the file")
 
 
-def test_equal_biases_survive(tmp_path: Path) -> None:
-    """Those of a new network's class branches, which LiteRT's converter alone quantises wrongly."""
+def post_training_file(network: nn.Module, folder: Path) -> tuple[GraphModule, Path]:
+    """The quantised graph and the file of a network that maps [1, 3, 16, 16]."""
     from yolo.quantization.post_training import exported_graph, quantize_after_training
 
+    calibration = [torch.rand(1, 3, 16, 16) for _ in range(4)]
+    graph, _ = quantize_after_training(exported_graph(network, calibration[0]), calibration, [])
+    path = folder / "a.tflite"
+    path.write_bytes(convert(_Last(graph), (16, 16), quantized=True))
+    return graph, path
+
+
+def test_equal_biases_survive(tmp_path: Path) -> None:
+    """Those of a new network's class branches, which LiteRT's converter alone quantises wrongly."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), SiLU(), nn.Conv2d(8, 5, 1))
     assert network[2].bias is not None
     nn.init.constant_(network[2].bias, -3.0)
-    calibration = [torch.rand(1, 3, 16, 16) for _ in range(4)]
-    graph, _ = quantize_after_training(exported_graph(network, calibration[0]), calibration, [])
-    path = tmp_path / "a.tflite"
-    path.write_bytes(convert(_Last(graph), (16, 16), quantized=True))
+    graph, path = post_training_file(network, tmp_path)
     assert check_int8(graph, path) == []
 
     biases = [convolution.bias for convolution in file_convolutions(read_model(path))]

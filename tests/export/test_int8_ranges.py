@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
 
-from tests.export.test_int8_checks import failures
+from tests.export.test_int8_checks import failures, post_training_file
 from tests.export.tflite_files import needs_tflite, small_file
 from yolo.export.int8_checks import check_int8
 from yolo.export.int8_ranges import tensor_range
-from yolo.runtime.tflite_file import content_of, read_model
+from yolo.runtime.tflite_file import content_of, operator_name, read_model
 
 pytestmark = [needs_tflite, pytest.mark.slow]
 
@@ -68,3 +71,26 @@ def test_ranges_in_the_wrong_place_are_named(tmp_path: Path) -> None:
     assert sum(bool(re.fullmatch(r"INT8 ranges: conv2d\w* has others in the file", failure)) for failure in found) == 2
     for where in ("the network in the file", "the file in the network"):
         assert any(f"INT8 ranges: 2 operators of {where} have others, the first MUL, by" in text for text in found)
+
+
+class Unfused(nn.Module):
+    """Activations that are no part of the operator before them: its result is used elsewhere, or there is no rule."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 5, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.first(images)
+        x = F.relu6(x) + x
+        one, other = F.leaky_relu(x).chunk(2, 1)
+        return self.last(torch.cat((F.relu(one), other), 1))
+
+
+def test_an_activation_has_a_range_of_its_own(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    graph, path = post_training_file(Unfused(), tmp_path)
+    model = read_model(path)
+    names = {operator_name(model, operator) for operator in model.subgraphs[0].operators}
+    assert {"RELU6", "LEAKY_RELU"} < names
+    assert check_int8(graph, path) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 
@@ -160,3 +161,22 @@ def test_images_and_choices() -> None:
     assert images.std() > 0.1
     assert 0.9 * JITTER < (jittered(images) / images - 1).abs().max() < 1.2 * JITTER
     assert random_images(1, (16, 16)).shape == (1, 3, 16, 16)
+
+
+def test_a_deployed_network_is_judged_by_its_own_numbers(network: DetectionModel) -> None:
+    """Fusing must not change what is computed in float, whatever the numbers of the file."""
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        for name, weight in other.named_parameters():
+            if name.endswith("bias") and ".box." in name:
+                weight += torch.linspace(0, 0.1, len(weight))
+    exportable = ExportableModel(other, SIZE, "raw")
+    record = ExportRecord.of(exportable, "v9-t", card_of("v9-t", 3, SIZE), quantization="int8")
+
+    def run(images: np.ndarray) -> list[np.ndarray]:
+        return [output.numpy() for output in exportable(torch.from_numpy(images))]
+
+    networks = Networks(network, exportable, ExportedNetwork(record, run, 1))
+    failures = compare_stages(networks, Trial(random_images(2, SIZE), "random images", OPTIONS)).failures
+    assert failures[0].startswith("torch, deployed: boxes differ by")
+    assert {failure.partition(":")[0] for failure in failures} == {"torch, deployed"}

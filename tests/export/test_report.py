@@ -20,7 +20,7 @@ def test_says_everything_to_people_and_programs(tmp_path: Path) -> None:
     path.write_bytes(b"x" * 2_000_000)
     stages = tuple(Stage(name, 0.005, 1e-4, 3e-4, 2e-5, 1e-7, 30, 1) for name in ("torch, deployed", "file, batch 1"))
     noise = Stage("checkpoint, images changed", 0.0, 0.0, 0.0, 0.0, 0.0, 30, 0)
-    parity = Parity(4, "images of somewhere", 0.25, BARS["fp32"], noise, stages, score_levels=9)
+    parity = Parity(4, "images of somewhere", 0.25, BARS["fp32"], BARS["fp32"], noise, stages, score_levels=9)
     report = ExportReport.of("a.onnx", path, record(), 1_900_000, Written({"Conv": 3, "Mul": 2}, ("said",)), parity)
     document = json.loads(report.to_json())
     assert document["record"] == record().to_dict()
@@ -47,7 +47,7 @@ def test_size_and_digest_of_a_folder(tmp_path: Path) -> None:
     (folder / "graph.pb").write_bytes(b"graph")
     (folder / "variables" / "data").write_bytes(b"weights")
     stage = Stage("file, batch 1", 0.0, 0.0, 0.0, 0.0, 0.0, 3, 0)
-    parity = Parity(4, "images", 0.25, BARS["fp32"], stage, (stage,), score_levels=9)
+    parity = Parity(4, "images", 0.25, BARS["fp32"], BARS["fp32"], stage, (stage,), score_levels=9)
 
     def report() -> ExportReport:
         return ExportReport.of("model", folder, record(), 100, Written({}), parity)

@@ -12,7 +12,8 @@ onnxruntime = pytest.importorskip("onnxruntime")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
 
 
-def test_a_grouped_convolution_gives_the_same_with_one_group(tmp_path: Path) -> None:
+@pytest.mark.parametrize("quantised", [True, False])
+def test_a_grouped_convolution_gives_the_same_with_one_group(quantised: bool, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     weights = generator.integers(-127, 128, (6, 2, 3, 3), np.int8)
     constants = [
@@ -24,6 +25,8 @@ def test_a_grouped_convolution_gives_the_same_with_one_group(tmp_path: Path) -> 
         helper.make_node("DequantizeLinear", ["weights", "scales", "zeros"], ["real"], axis=0),
         helper.make_node("Conv", ["x", "real"], ["y"], group=2, pads=[1, 1, 1, 1]),
     ]
+    if not quantised:
+        constants, nodes = [numpy_helper.from_array(weights.astype(np.float32), "real")], nodes[1:]
     entry = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 4, 5, 5])
     end = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 6, 5, 5])
     graph = helper.make_graph(nodes, "g", [entry], [end], constants)

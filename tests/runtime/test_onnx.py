@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -96,3 +98,21 @@ def test_without_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     path = write_model(tmp_path / "a.onnx", record().to_json())
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert "pip install 'yolo[export]'" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from yolo.runtime.onnx import read_record as run",
+        "import runpy; run = runpy.run_path('tools/onnx_inference.py')['open_model']",
+    ],
+)
+def test_onnxruntime_sends_nothing(code: str, tmp_path: Path) -> None:
+    """Its telemetry leaves files in TMPDIR and below HOME."""
+    path, home = write_model(tmp_path / "a.onnx", record().to_json()), tmp_path / "home"
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment = kept | {"TMPDIR": str(home), "HOME": str(home)}
+    code = f"import sys, pathlib; {code}; run(pathlib.Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, path], env=environment, cwd=Path(__file__).parents[2], check=True)
+    assert list(home.iterdir()) == []

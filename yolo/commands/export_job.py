@@ -19,7 +19,9 @@ from yolo.commands.picture_output import refuse_dataset_folder
 from yolo.data.dataset import DetectionDataset
 from yolo.data.loaders import Image
 from yolo.errors import UserError
+from yolo.export.onnx import GRAPH_OPSET
 from yolo.export.parity import random_images
+from yolo.export.rknn import INTEGER_ONLY
 from yolo.inference import to_network_input
 from yolo.model_file import RUNTIMES, require_size
 from yolo.models.checkpoint import CARD_KEY, ModelCard, allow_network, load_model, read_checkpoint
@@ -100,18 +102,37 @@ def prepare_export(options: ExportOptions, dataset: Dataset | None) -> Job:
 def _for_network(options: ExportOptions) -> ExportOptions:
     """The options with INT8 for a network that has learnt its ranges. UserError for what contradicts that."""
     card = ModelCard.from_dict(read_checkpoint(options.checkpoint)[CARD_KEY])
-    if card.network.name != QUANTIZED_NETWORK:
-        if options.format == "onnx" and options.config.numbers == "int8":
-            raise UserError("--quantization int8 of ONNX files takes a checkpoint of yolo qat-finetune")
-        return options
+    if card.network.name == QUANTIZED_NETWORK:
+        _require_learnt(options, card)
+        return replace(options, quantization="int8")
+    if options.format == "onnx" and options.config.numbers == "int8":
+        raise UserError("--quantization int8 of ONNX files takes a checkpoint of yolo qat-finetune")
+    return options
+
+
+def _require_learnt(options: ExportOptions, card: ModelCard) -> None:
+    """UserError for what contradicts ranges that were learnt."""
+    checkpoint, chip = options.checkpoint, options.target_platform
     if options.quantization not in (None, "int8"):
         raise UserError(
-            f"--quantization is {options.quantization}, but {options.checkpoint} was trained by yolo qat-finetune, for "
-            "int8: give the checkpoint that it was trained from"
+            f"--quantization is {options.quantization}, but {checkpoint} was trained by yolo qat-finetune, for int8: "
+            "give the checkpoint that it was trained from"
+        )
+    if "int8" not in options.config.QUANTIZATIONS:
+        raise UserError(
+            f"{checkpoint} was trained by yolo qat-finetune, for int8, which --format {options.format} does not have: "
+            "give the checkpoint that it was trained from"
         )
     if options.calibration_images is not None or options.num_calibration is not None:
-        raise UserError(f"{options.checkpoint} has learnt its ranges: nothing is calibrated, leave those options out")
-    return replace(options, quantization="int8")
+        raise UserError(f"{checkpoint} has learnt its ranges: nothing is calibrated, leave those options out")
+    if options.opset is not None and options.opset < GRAPH_OPSET:
+        raise UserError(f"--opset is {options.opset}, ONNX files of yolo qat-finetune have at least {GRAPH_OPSET}")
+    if options.hardswish:
+        raise UserError(f"{checkpoint} has learnt the ranges of the functions that it has: leave --hardswish out")
+    if not options.float_edges:
+        raise UserError(f"{checkpoint} has learnt what is in 8 bits: leave --no-float-edges out")
+    if options.format == "rknn" and chip in INTEGER_ONLY and card.network.args.get("keep_float"):
+        raise UserError(f"{checkpoint} has parts in float (--keep-float), but {chip} has INT8 alone")
 
 
 def _device(options: ExportOptions) -> str:

@@ -52,8 +52,6 @@ class SensitivityOptions:
         most = float("inf")
         names = ("num_calibration", "num_images", "depth")
         require_ranges(self, dict.fromkeys(names, (1, most)), "--")
-        if self.output is not None and not self.output.absolute().parent.is_dir():
-            raise UserError(f"--output is {self.output}, but there is no folder {self.output.absolute().parent}")
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,7 @@ class Part:
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     from yolo.commands.measuring import parse_with_dataset
+    from yolo.commands.output_place import require_file
     from yolo.models.checkpoint import allow_network, load_model
     from yolo.quantization.calibration import spread
     from yolo.quantization.sensitivity import PartlyQuantized, measure_noise
@@ -82,6 +81,7 @@ def main(arguments: Sequence[str]) -> None:
     options, dataset = parse_with_dataset("sensitivity", SensitivityOptions, arguments, short=SHORT)
     if options.map and dataset is None:
         raise UserError("--map takes a dataset: --config, or --data.root and --data.format")
+    require_file(options.output, "--output", [options.checkpoint], None if dataset is None else dataset.options)
     allow_network(options.network)
     model, card = load_model(options.checkpoint)
     measured = None if dataset is None else _measurement(options, dataset)

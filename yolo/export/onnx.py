@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from yolo.runtime.metadata import ExportRecord
 
 OPSETS = range(13, 21)
-GRAPH_OPSETS = 18
-"""The least that torch writes graphs of torch.export in."""
+OPSET = 17
+"""When none is asked for."""
+GRAPH_OPSET = 18
+"""The least that torch writes graphs of torch.export in, as networks that have learnt ranges are."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,9 @@ class OnnxConfig(FormatConfig):
 
     QUANTIZATIONS: ClassVar[tuple[Quantization, ...]] = ("fp32", "int8")
 
-    opset: int = 17
-    """Version of the ONNX operators, 13 to 20; at least 18 in an INT8 file."""
+    opset: int | None = None
+    """Version of the ONNX operators, 13 to 20. Default: 17; 18, which is the least, for a checkpoint of yolo
+    qat-finetune."""
     dynamic_batch: bool = False
     """Let a run take any number of images instead of one."""
     simplify: bool = False
@@ -50,7 +53,7 @@ class OnnxConfig(FormatConfig):
         super().__post_init__()
         if self.half and self.quantization is not None:
             raise UserError(f"--half makes a 16-bit file, --quantization is {self.quantization}: leave one of them out")
-        if self.opset not in OPSETS:
+        if self.opset is not None and self.opset not in OPSETS:
             raise UserError(f"--opset is {self.opset}, expected one from {OPSETS[0]} to {OPSETS[-1]}")
 
     @property
@@ -112,18 +115,18 @@ def write(source: Source, config: OnnxConfig, path: Path) -> Written:
 def _trace(source: Source, config: OnnxConfig, path: Path) -> None:
     import torch
 
-    model = source.model
+    model, opset = source.model, config.opset or OPSET
     sample = next(model.network.parameters())
     images = torch.zeros(1, 3, *model.image_size, dtype=sample.dtype, device=sample.device)
     names = list(source.record.outputs)
-    with _quiet(), _operators_at_fault(config.opset):
+    with _quiet(), _operators_at_fault(opset):
         torch.onnx.export(
             model,
             (images,),
             str(path),
             input_names=[INPUT],
             output_names=names,
-            opset_version=config.opset,
+            opset_version=opset,
             dynamic_axes={name: {0: "batch"} for name in (INPUT, *names)} if config.dynamic_batch else None,
             dynamo=False,
         )
@@ -133,17 +136,17 @@ def _export_graph(network: WithOutputs, source: Source, config: OnnxConfig, path
     """A quantised network, as quantise and dequantise operators around float ones."""
     import torch
 
-    names, shapes = list(source.record.outputs), None
+    names, shapes, opset = list(source.record.outputs), None, config.opset or GRAPH_OPSET
     if config.dynamic_batch:
         shapes = ({0: torch.export.Dim("batch", min=1, max=65536)},)
-    with _quiet(), quiet_descriptors(), _operators_at_fault(config.opset):
+    with _quiet(), quiet_descriptors(), _operators_at_fault(opset):
         torch.onnx.export(
             network,
             (torch.zeros(1, 3, *source.model.image_size),),
             str(path),
             input_names=[INPUT],
             output_names=names,
-            opset_version=max(config.opset, GRAPH_OPSETS),
+            opset_version=opset,
             dynamic_shapes=shapes,
             external_data=False,
             dynamo=True,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from yolo.boxes.nms import NMSOptions
 from yolo.export.bars import BARS, Bars, bars_for
 from yolo.export.stages import Conversion, Stage, compare_decoded
+from yolo.forms import Quantization
 from yolo.models.detection_model import DetectionModel
 from yolo.models.exportable import ExportableModel
 from yolo.quantization import is_quantized
@@ -22,6 +23,9 @@ BATCHES = (1, 5)
 JITTER = 1e-6
 """Relative change of the pixels that the checkpoint's own answer is tried with. What it does to that answer is as large
 as what rounding does (measured: deployed against checkpoint, v9-t, s, c and e), and no file can be nearer."""
+
+DEPLOYED = "torch, deployed"
+"""The stage of the exportable model."""
 
 
 class CheckFailedError(Exception):
@@ -67,6 +71,9 @@ class Parity:
     confidence: float
     """Of the detections."""
     bars: Bars
+    """Of the file."""
+    deployed_bars: Bars
+    """Of the exportable model: those of its own numbers, whatever the file's."""
     noise: Stage
     """The checkpoint on images changed by JITTER."""
     stages: tuple[Stage, ...]
@@ -78,7 +85,9 @@ class Parity:
     @property
     def failures(self) -> list[str]:
         """The checks that fail, in words."""
-        found = [failure for stage in self.stages for failure in stage.failures(self.bars)]
+        found = []
+        for stage in self.stages:
+            found += stage.failures(self.deployed_bars if stage.name == DEPLOYED else self.bars)
         if self.score_levels < 2:
             found.append(f"{self.stages[-1].name}: all scores are the same")
         return found + (self.conversion.failures if self.conversion else [])
@@ -95,11 +104,14 @@ def compare_stages(networks: Networks, trial: Trial) -> Parity:
     images, options, quantization = trial.images, trial.options, networks.file.record.quantization
     reference = torch.cat([_decoded(checkpoint, image[None]) for image in images])
     changed = torch.cat([_decoded(checkpoint, image[None]) for image in jittered(images)])
-    noise = compare_decoded(
-        f"checkpoint, images changed by {JITTER:g}", reference, changed, options, BARS[quantization]
-    )
-    bars = bars_for(quantization, noise)
-    steps: dict[str, nn.Module] = {"torch, deployed": exportable}
+
+    def noise_within(numbers: Quantization) -> Stage:
+        name = f"checkpoint, images changed by {JITTER:g}"
+        return compare_decoded(name, reference, changed, options, BARS[numbers])
+
+    noise, deployed = noise_within(quantization), _numbers(exportable)
+    bars, deployed_bars = bars_for(quantization, noise), bars_for(deployed, noise_within(deployed))
+    steps: dict[str, nn.Module] = {DEPLOYED: exportable}
     if networks.quantized is not None:
         steps["torch, quantised"] = networks.quantized
     found = {
@@ -110,7 +122,10 @@ def compare_stages(networks: Networks, trial: Trial) -> Parity:
     for batch in batches:
         found[f"file, batch {batch}"] = torch.cat([_decoded(file, some) for some in images.split(batch)])
     last, decoded = list(found.items())[-1]
-    stages = {name: compare_decoded(name, reference, each, options, bars) for name, each in found.items()}
+    stages = {
+        name: compare_decoded(name, reference, each, options, deployed_bars if name == DEPLOYED else bars)
+        for name, each in found.items()
+    }
     conversion = None
     if networks.quantized is not None:
         quantized = found["torch, quantised"]
@@ -123,8 +138,24 @@ def compare_stages(networks: Networks, trial: Trial) -> Parity:
         conversion = Conversion(against, cost)
     levels = len(decoded[:, 4:].unique())
     return Parity(
-        len(images), trial.source, options.confidence, bars, noise, tuple(stages.values()), levels, conversion
+        images=len(images),
+        source=trial.source,
+        confidence=options.confidence,
+        bars=bars,
+        deployed_bars=deployed_bars,
+        noise=noise,
+        stages=tuple(stages.values()),
+        score_levels=levels,
+        conversion=conversion,
     )
+
+
+def _numbers(exportable: ExportableModel) -> Quantization:
+    """What it computes in before it is a file."""
+    if is_quantized(exportable.network):
+        return "int8"
+    half = any(weight.dtype == torch.float16 for weight in exportable.network.parameters())
+    return "fp16" if half else "fp32"
 
 
 def _decoded(model: DetectionModel, images: Tensor) -> Tensor:

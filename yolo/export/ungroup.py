@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def ungroup(path: Path) -> None:
-    """Rewrite a quantised ONNX file in place; what it computes stays.
+    """Rewrite an ONNX file, quantised or in part in float, in place; what it computes stays.
 
     rknn-toolkit2 (2.5) dies of grouped convolutions whose weights come with their scales ("clip_truncate < 0").
     """
@@ -22,7 +22,8 @@ def ungroup(path: Path) -> None:
         if not groups or groups[0].i == 1:
             continue
         number = groups[0].i
-        weights = constants[makers[node.input[1]].input[0]]  # int8, before they are dequantised
+        name = node.input[1]
+        weights = constants[makers[name].input[0] if name in makers else name]  # int8, before they are dequantised
         blocks = numpy_helper.to_array(weights)  # [out, in / groups, height, width]
         out, seen = blocks.shape[0] // number, blocks.shape[1]
         dense = np.zeros((blocks.shape[0], seen * number, *blocks.shape[2:]), blocks.dtype)
