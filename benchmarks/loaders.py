@@ -52,12 +52,16 @@ class Turbo(ImageLoader):
 def variants() -> dict[str, tuple[ImageLoader, str]]:
     """Row -> loader and suffix of the file that it reads."""
     encrypted = functools.partial(EncryptedImageLoader, encryption_key=SecretStr(SECRET.hex()))
+    try:
+        second = {"TurboJPEGLoader, PyTurboJPEG": (Turbo(jpeg._pyturbojpeg), "")}
+    except RuntimeError:  # its library is not installed
+        second = {}
     return {
         "DefaultImageLoader": (DefaultImageLoader(), ""),
         "FastImageLoader": (FastImageLoader(), ""),
         "FastImageLoader, use_mmap false": (FastImageLoader(use_mmap=False), ""),
         "TurboJPEGLoader, simplejpeg": (Turbo(jpeg._simplejpeg), ""),
-        "TurboJPEGLoader, PyTurboJPEG": (Turbo(jpeg._pyturbojpeg), ""),
+        **second,
         "EncryptedImageLoader, .enc": (encrypted(), ".enc"),
         "EncryptedImageLoader by PIL, .enc": (encrypted(use_opencv=False), ".enc"),
     }

@@ -19,6 +19,16 @@ from yolo.errors import UserError
 PIXELS = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (60, 40, 3), np.uint8), (15, 15), 0)
 
 
+def _has_library() -> bool:
+    try:
+        return bool(jpeg._pyturbojpeg())
+    except RuntimeError:
+        return False
+
+
+needs_library = pytest.mark.skipif(not _has_library(), reason="needs a library: apt install libturbojpeg0")
+
+
 @pytest.fixture
 def fresh() -> Iterator[None]:
     find_decoder.cache_clear()
@@ -39,7 +49,7 @@ def turned(orientation: int, order: str = "<", form: int = 3) -> bytes:
     return b"Exif\0\0" + head + struct.pack(f"{order}IH", 8, 2) + other + entry + b"\0" * 4
 
 
-@pytest.mark.parametrize("source", [jpeg._simplejpeg, jpeg._pyturbojpeg])
+@pytest.mark.parametrize("source", [jpeg._simplejpeg, pytest.param(jpeg._pyturbojpeg, marks=needs_library)])
 @pytest.mark.parametrize("options", [{}, {"mode": "L"}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}])
 def test_usual_images_decode_to_the_pixels_of_opencv(source: object, options: dict[str, object]) -> None:
     data = encoded(**options)  # type: ignore[arg-type]
@@ -79,6 +89,7 @@ def test_a_giant_is_left_to_opencv_which_refuses_it() -> None:
         decode_image(data, Path("x"))
 
 
+@needs_library
 def test_pyturbojpeg_stands_in_for_simplejpeg(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "simplejpeg", None)
     assert "TurboJPEG" in repr(find_decoder())
