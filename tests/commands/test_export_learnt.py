@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from torch.fx import GraphModule
 
 from tests.conftest import Done, assert_user_error, run_yolo
 from tests.export.learnt_network import learnt_checkpoint
@@ -25,6 +26,8 @@ from yolo.export.parity import random_images
 from yolo.models.checkpoint import CARD_KEY, load_model
 from yolo.quantization.fake_quantize import RangeFakeQuantize
 from yolo.quantization.network import QuantizedNetwork
+from yolo.quantization.post_training import quantized_graph
+from yolo.quantization.rewrites import rewrite_for_xnnpack
 from yolo.runtime.tflite_file import read_model
 
 
@@ -39,6 +42,11 @@ def export(checkpoint: Path, target: Path, *options: str) -> Done:
     return run_yolo("export", "-c", checkpoint, "-f", kind, "-o", target, "--network", SMALL, *options)
 
 
+def file_graph(network: QuantizedNetwork) -> GraphModule:
+    """What its TFLite file is made of."""
+    return quantized_graph(rewrite_for_xnnpack(network.with_scales()))
+
+
 @pytest.mark.slow
 def test_a_tflite_file_has_the_learnt_ranges_and_all_of_them(learnt: Path, tmp_path: Path) -> None:
     target = tmp_path / "a.tflite"
@@ -46,8 +54,7 @@ def test_a_tflite_file_has_the_learnt_ranges_and_all_of_them(learnt: Path, tmp_p
     assert done.returncode == 0, done.stderr
     network, _ = load_model(learnt)
     assert isinstance(network, QuantizedNetwork)
-    graph = network.quantized_graph(for_xnnpack=True)
-    assert check_int8(graph, target) == []
+    assert check_int8(file_graph(network), target) == []
     ranges = [module for module in network.modules() if isinstance(module, RangeFakeQuantize)]
     in_file = file_ranges(read_model(target))
     for module in ranges:
@@ -61,16 +68,12 @@ def test_a_tflite_file_has_the_learnt_ranges_and_all_of_them(learnt: Path, tmp_p
     with torch.no_grad():
         low, high = first.low.clone(), first.high.clone()
         first.set_range(low * 1.0001, high * 1.0001)
-        assert any(
-            "INT8 ranges: 1 of" in failure for failure in check_int8(network.quantized_graph(for_xnnpack=True), target)
-        )
+        assert any("INT8 ranges: 1 of" in failure for failure in check_int8(file_graph(network), target))
         first.set_range(low, high)
-        assert check_int8(network.quantized_graph(for_xnnpack=True), target) == []
+        assert check_int8(file_graph(network), target) == []
         kernel = next(p for name, p in network.named_parameters() if name.endswith("deeper.conv.weight"))
         kernel[0] *= 1.001
-        assert any(
-            "INT8 scales" in failure for failure in check_int8(network.quantized_graph(for_xnnpack=True), target)
-        )
+        assert any("INT8 scales" in failure for failure in check_int8(file_graph(network), target))
 
 
 @pytest.mark.slow

@@ -14,6 +14,8 @@ from tests.export.tflite_files import convolution_tensors, edited, needs_tflite,
 from yolo.export.int8_checks import check_int8, file_convolutions, graph_convolutions
 from yolo.export.litert import convert
 from yolo.models.exportable import SiLU
+from yolo.quantization.post_training import calibrated_graph, copied, exported_graph, quantized_graph
+from yolo.quantization.rewrites import rewrite_for_xnnpack
 from yolo.runtime.tflite_file import read_model
 
 pytestmark = [needs_tflite, pytest.mark.slow]
@@ -23,9 +25,14 @@ CLASSES = 3
 
 def failures(change: Callable[[Any], None], folder: Path) -> list[str]:
     """Of the small network's file after a change."""
-    small = small_file("raw", "int8")
-    (folder / "a.tflite").write_bytes(edited(small.content, change))
-    return check_int8(small.written.quantized.body, folder / "a.tflite")  # type: ignore[union-attr]
+    (folder / "a.tflite").write_bytes(edited(small_file("raw", "int8").content, change))
+    return check_int8(small_graph(), folder / "a.tflite")
+
+
+def small_graph() -> GraphModule:
+    """What the file is made of."""
+    prepared = copied(small_file("raw", "int8").written.quantized.body.module)  # type: ignore[union-attr]
+    return quantized_graph(rewrite_for_xnnpack(prepared))
 
 
 def numbers(model: Any, tensor: Any, dtype: Any) -> np.ndarray:
@@ -38,9 +45,9 @@ def store(model: Any, tensor: Any, values: np.ndarray) -> None:
 
 def test_a_good_file_passes(tmp_path: Path) -> None:
     assert failures(lambda model: None, tmp_path) == []
-    small = small_file("raw", "int8")
-    in_graph = list(graph_convolutions(small.written.quantized.body))  # type: ignore[union-attr]
-    assert len(in_graph) == sum(small.written.operators[name] for name in ("CONV_2D", "DEPTHWISE_CONV_2D")) == 19
+    operators = small_file("raw", "int8").written.operators
+    in_graph = list(graph_convolutions(small_graph()))
+    assert len(in_graph) == sum(operators[name] for name in ("CONV_2D", "DEPTHWISE_CONV_2D")) == 19
 
 
 def test_a_changed_bias(tmp_path: Path) -> None:
@@ -88,10 +95,9 @@ def test_changed_weights(tmp_path: Path) -> None:
 
 def post_training_file(network: nn.Module, folder: Path) -> tuple[GraphModule, Path]:
     """The quantised graph and the file of a network that maps [1, 3, 16, 16]."""
-    from yolo.quantization.post_training import exported_graph, quantize_after_training
-
     calibration = [torch.rand(1, 3, 16, 16) for _ in range(4)]
-    graph, _ = quantize_after_training(exported_graph(network, calibration[0]), calibration, [])
+    prepared, _ = calibrated_graph(exported_graph(network, calibration[0]), calibration, [])
+    graph = quantized_graph(prepared)
     path = folder / "a.tflite"
     path.write_bytes(convert(_Last(graph), (16, 16), quantized=True))
     return graph, path

@@ -21,7 +21,7 @@ from yolo.models.exportable import ExportableModel, RawOutputs
 from yolo.quantization import inner_network, is_quantized
 from yolo.quantization.fake_quantize import FakeQuantize, PerChannelFakeQuantize, RangeFakeQuantize
 from yolo.quantization.network import QuantizedNetwork, shared_ranges
-from yolo.quantization.post_training import exported_graph
+from yolo.quantization.post_training import exported_graph, quantized_graph
 from yolo.quantization.tflite_rules import TFLiteQuantizer
 
 SMALL = "tests.export.small_network.SmallNetwork"
@@ -94,6 +94,7 @@ def test_it_answers_otherwise_and_every_annotated_tensor_is_quantised(
     base: SmallNetwork, network: QuantizedNetwork
 ) -> None:
     images, calls = random_images(2, SIZE, seed=1), []
+    network.train()  # in evaluation mode it computes in integers
     for module in network.modules():
         if isinstance(module, FakeQuantize):
             module.register_forward_hook(lambda *_: calls.append(1))
@@ -114,7 +115,7 @@ def test_every_annotated_tensor_is_on_one_of_256_levels(network: QuantizedNetwor
             module.register_forward_hook(
                 lambda m, _, out, axis=axis: seen.append((m.scale, out if axis else out[None]))
             )
-    maps(network, random_images(1, SIZE, seed=2))
+    maps(network.train(), random_images(1, SIZE, seed=2))
     for scale, values in seen:
         levels = values / scale.view(-1, *[1] * (values.ndim - 1))
         torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-3)
@@ -198,7 +199,7 @@ def test_what_files_are_made_of_has_the_weights_of_now(network: QuantizedNetwork
     with torch.no_grad():
         for parameter in network.parameters():
             parameter *= 1.5
-    graph = network.quantized_graph()
+    graph = quantized_graph(network.with_scales())
     with torch.no_grad():
         logits = graph(images)
     found = torch.cat([torch.cat(pair, 1).flatten() for pair in zip(logits[::2], logits[1::2], strict=True)])
@@ -206,7 +207,7 @@ def test_what_files_are_made_of_has_the_weights_of_now(network: QuantizedNetwork
     # Every number is rounded at the same places; ties may go either way.
     assert (found - wanted).abs().mean() < 0.02 * wanted.std()
     before = ranges(network)
-    network.train().quantized_graph()
+    network.train().with_scales()
     assert equal(ranges(network), before)
 
 

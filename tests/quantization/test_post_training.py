@@ -8,8 +8,8 @@ from tests.export.tflite_files import SIZE, calibration, small_network
 from yolo.models.exportable import ExportableModel, RawOutputs
 from yolo.models.head import branch
 from yolo.quantization.post_training import (
+    calibrated_graph,
     exported_graph,
-    quantize_after_training,
     quantized_graph,
     with_fake_quantizers,
 )
@@ -23,7 +23,8 @@ def test_a_quantised_network_computes_nearly_the_same(capfd: pytest.CaptureFixtu
     images = next(iter(calibration()))
     exact = graph(images)
     assert all(torch.equal(*pair) for pair in zip(exact, network(images), strict=True))
-    quantised, left = quantize_after_training(graph, calibration(), [[0, 2], [1, 3]])
+    prepared, left = calibrated_graph(graph, calibration(), [[0, 2], [1, 3]])
+    quantised = quantized_graph(prepared)
     assert left == ()
     for one, other in zip(quantised(images), exact, strict=True):
         error = (one - other).abs()
@@ -43,7 +44,8 @@ def test_the_range_is_that_of_all_images() -> None:
     images = [torch.full((1, 3, 8, 8), value) for value in (0.25, 1.0, 0.5)]
     network = torch.nn.Conv2d(3, 1, 1, bias=False)
     torch.nn.init.constant_(network.weight, 1.0)
-    graph, _ = quantize_after_training(exported_graph(network, images[0]), images, [])
+    prepared, _ = calibrated_graph(exported_graph(network, images[0]), images, [])
+    graph = quantized_graph(prepared)
     assert [float(graph(each).mean()) for each in images] == pytest.approx([0.75, 3.0, 1.5], abs=3 / 255)
 
 

@@ -22,6 +22,7 @@ def network() -> QuantizedNetwork:
 
 def test_each_part_alone_changes_the_answers_and_none_does_not(network: QuantizedNetwork) -> None:
     partly, images = PartlyQuantized(network).eval(), random_images(2, SIZE, seed=1)
+    network.train()  # which computes in float, as the parts do
     in_float = maps(network.in_float(), images)
     assert torch.equal(maps(partly, images), in_float)
     partly.quantise(partly.parts)
@@ -32,7 +33,7 @@ def test_each_part_alone_changes_the_answers_and_none_does_not(network: Quantize
         assert not torch.equal(maps(partly, images), maps(network, images)), part
     partly.quantise([])
     assert torch.equal(maps(partly, images), in_float)
-    assert torch.equal(maps(network, images), maps(network.deploy(), images))  # the network itself is as it was
+    assert torch.equal(maps(network, images), maps(network.deploy().train(), images))  # the network itself is as it was
 
 
 def test_names_of_parts_and_every_tensor_in_one(network: QuantizedNetwork) -> None:

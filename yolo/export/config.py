@@ -73,4 +73,5 @@ class Written:
     failures: tuple[str, ...] = ()
     """Checks of the format's own that the file fails, a sentence each; then it is not handed over."""
     quantized: nn.Module | None = None
-    """What an INT8 file computes, in torch: float [1, 3, H, W] in 0..1 to the outputs of the form."""
+    """What an INT8 file computes, in torch, where that is not its model: float [1, 3, H, W] in 0..1 to the outputs of
+    the form."""

@@ -54,7 +54,7 @@ def check_int8(graph: GraphModule, path: Path) -> list[str]:
     """The checks that a file fails, a sentence each.
 
     Args:
-        graph: with quantise operators, by `quantize_after_training`.
+        graph: with quantise operators, by `quantized_graph`.
         path: the file made of it.
     """
     from yolo.runtime.tflite_file import read_model

@@ -85,12 +85,13 @@ def write(source: Source, config: OnnxConfig, path: Path) -> Written:
 
     from yolo.models.exportable import WithOutputs
     from yolo.quantization import is_quantized
+    from yolo.quantization.post_training import quantized_graph
     from yolo.runtime.metadata import RECORD_KEY
 
-    record, quantized = source.record, None
+    record = source.record
     if is_quantized(source.model.network):
-        quantized = WithOutputs(source.model.network.quantized_graph(int8_weights=True), source.model).eval()
-        _export_graph(quantized, source, config, path)
+        graph = quantized_graph(source.model.network.with_scales(), int8_weights=True)
+        _export_graph(WithOutputs(graph, source.model).eval(), source, config, path)
     else:
         _trace(source, config, path)
     proto = onnx.load(path)
@@ -109,7 +110,7 @@ def write(source: Source, config: OnnxConfig, path: Path) -> Written:
         raise UserError(f"onnx.checker refuses the graph: {' '.join(str(error).split())[:300]}") from error
     path.write_bytes(proto.SerializeToString())
     operators = Counter(node.op_type for node in proto.graph.node)
-    return Written(dict(operators.most_common()), quantized=quantized)
+    return Written(dict(operators.most_common()))
 
 
 def _trace(source: Source, config: OnnxConfig, path: Path) -> None:

@@ -26,6 +26,8 @@ as what rounding does (measured: deployed against checkpoint, v9-t, s, c and e),
 
 DEPLOYED = "torch, deployed"
 """The stage of the exportable model."""
+QUANTIZED = "torch, quantised"
+"""The stage of what an INT8 file computes."""
 
 
 class CheckFailedError(Exception):
@@ -47,7 +49,7 @@ class Networks:
     file: ExportedNetwork
     """As its users run it."""
     quantized: nn.Module | None = None
-    """What an INT8 file computes, in torch, with the outputs of the exportable model."""
+    """What an INT8 file computes, in torch, with the outputs of the exportable model; None where that one does."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def compare_stages(networks: Networks, trial: Trial) -> Parity:
     bars, deployed_bars = bars_for(quantization, noise), bars_for(deployed, noise_within(deployed))
     steps: dict[str, nn.Module] = {DEPLOYED: exportable}
     if networks.quantized is not None:
-        steps["torch, quantised"] = networks.quantized
+        steps[QUANTIZED] = networks.quantized
     found = {
         name: torch.cat([file.decode(_maps(step, exportable, image[None])) for image in images])
         for name, step in steps.items()
@@ -127,15 +129,14 @@ def compare_stages(networks: Networks, trial: Trial) -> Parity:
         for name, each in found.items()
     }
     conversion = None
-    if networks.quantized is not None:
-        quantized = found["torch, quantised"]
-        against = compare_decoded(f"{last}, against quantised", quantized, decoded, options, bars)
-        cost = stages["torch, quantised"]
-        if is_quantized(checkpoint):
-            learnt = checkpoint.in_float()
-            in_float = torch.cat([_decoded(learnt, image[None]) for image in images])
-            cost = compare_decoded("torch, quantised, against float", in_float, quantized, options, bars)
-        conversion = Conversion(against, cost)
+    if is_quantized(checkpoint):
+        learnt = checkpoint.in_float()
+        in_float = torch.cat([_decoded(learnt, image[None]) for image in images])
+        cost = compare_decoded(f"{DEPLOYED}, against float", in_float, reference, options, bars)
+        conversion = Conversion(stages[last], cost)
+    elif QUANTIZED in found:
+        against = compare_decoded(f"{last}, against quantised", found[QUANTIZED], decoded, options, bars)
+        conversion = Conversion(against, stages[QUANTIZED])
     levels = len(decoded[:, 4:].unique())
     return Parity(
         images=len(images),

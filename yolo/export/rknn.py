@@ -87,7 +87,7 @@ def write(source: Source, config: RknnConfig, path: Path) -> Written:
     numbers, learnt = config.numbers, is_quantized(source.model.network)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        graph = onnx.write(source, onnx.OnnxConfig(form="raw"), folder / "model.onnx")
+        onnx.write(source, onnx.OnnxConfig(form="raw"), folder / "model.onnx")
         if learnt:
             ungroup(folder / "model.onnx")
         settings = {
@@ -105,7 +105,7 @@ def write(source: Source, config: RknnConfig, path: Path) -> Written:
         write_simulation(path, source.record, folder, made["files"])
     note = f"for {config.target_platform}, run by rknn-toolkit2's simulator and not by a chip"
     if learnt:
-        return Written(made["operators"], (note, "ranges as learnt in training"), quantized=graph.quantized)
+        return Written(made["operators"], (note, "ranges as learnt in training"))
     written = Written(made["operators"], (note,))
     return _compared(source, config, path, written) if numbers == "int8" else written
 

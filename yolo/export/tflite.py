@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch.fx import GraphModule
 
     from yolo.models.exportable import ExportableModel
+    from yolo.quantization.integers import Integers
 
 RUNTIME, CONVERTERS = "ai-edge-litert", ["litert-torch", "ai-edge-quantizer"]
 
@@ -95,7 +96,7 @@ def write(source: Source, config: TFLiteConfig, path: Path) -> Written:
         failures += decode_failures(source.model, path)
     operators, outside = xnnpack.operators(path)
     taken = f"XNNPACK takes all operators but {dict(outside)}" if outside else "XNNPACK takes all operators"
-    quantized = None if made.graph is None else WithOutputs(made.graph, source.model)
+    quantized = None if made.integers is None else WithOutputs(made.integers, source.model)
     return Written(dict(operators.most_common()), (*made.notes, taken), tuple(failures), quantized)
 
 
@@ -105,7 +106,9 @@ class _Converted:
     """Of the file, without a record in it."""
     notes: tuple[str, ...] = ()
     graph: GraphModule | None = None
-    """What the network in an INT8 file computes, in torch."""
+    """What an INT8 file was made of."""
+    integers: Integers | None = None
+    """What the network in it computes, where ranges are those of calibration."""
     in_float: bytes | None = None
     """What a file of smaller weights alone was made of."""
 
@@ -131,12 +134,19 @@ def _in_float(source: Source, config: TFLiteConfig) -> _Converted:
 def _in_int8(source: Source, config: TFLiteConfig) -> _Converted:
     from yolo.export import litert
     from yolo.models.exportable import WithOutputs
+    from yolo.quantization import is_quantized
+    from yolo.quantization.integers import Integers
+    from yolo.quantization.post_training import copied, quantized_graph
+    from yolo.quantization.rewrites import rewrite_for_xnnpack
 
-    graph, left = _quantized(source, config)
+    prepared, left = _with_ranges(source)
+    learnt = is_quantized(source.model.network)  # computes in them itself
+    integers = None if learnt else Integers(copied(prepared))
+    graph = quantized_graph(rewrite_for_xnnpack(prepared) if config.xnnpack_optimize else prepared)
     network = WithOutputs(graph, source.model)
     content = litert.convert(litert.ChannelsLast(network), source.model.image_size, quantized=True)
     notes = tuple(f"no INT8 rule for {name}, which stays in float" for name in sorted(set(left)))
-    return _Converted(content, notes, graph)
+    return _Converted(content, notes, graph, integers)
 
 
 def _graph(model: ExportableModel) -> GraphModule:
@@ -148,18 +158,14 @@ def _graph(model: ExportableModel) -> GraphModule:
     return exported_graph(RawOutputs(model), torch.zeros(1, 3, *model.image_size))
 
 
-def _quantized(source: Source, config: TFLiteConfig) -> tuple[GraphModule, tuple[str, ...]]:
-    """The graph with quantise operators, and the operators that have no rule."""
+def _with_ranges(source: Source) -> tuple[GraphModule, tuple[str, ...]]:
+    """The graph with fake quantisers, learnt or calibrated, and the operators that have no rule."""
     from yolo.quantization import is_quantized
     from yolo.quantization.network import shared_ranges
-    from yolo.quantization.post_training import quantize_after_training
-    from yolo.quantization.rewrites import rewrite_for_xnnpack
+    from yolo.quantization.post_training import calibrated_graph
 
     model = source.model
     if is_quantized(model.network):
-        return model.network.quantized_graph(for_xnnpack=config.xnnpack_optimize), model.network.left_in_float
+        return model.network.with_scales(), model.network.left_in_float
     assert source.calibration is not None, "the command sees to it"
-    graph, shared = _graph(model), shared_ranges(len(model.levels))
-    if not config.xnnpack_optimize:
-        return quantize_after_training(graph, source.calibration, shared)
-    return quantize_after_training(graph, source.calibration, shared, rewrite_for_xnnpack)
+    return calibrated_graph(_graph(model), source.calibration, shared_ranges(len(model.levels)))

@@ -93,11 +93,11 @@ class RawOutputs(nn.Module):
 
 
 class WithOutputs(nn.Module):
-    """A graph that gives the maps of an exportable model, and behind it the outputs of the model's form."""
+    """What gives the logits of an exportable model, and behind it the outputs of the model's form."""
 
-    def __init__(self, graph: nn.Module, model: ExportableModel) -> None:
+    def __init__(self, body: Callable[[Tensor], Sequence[Tensor]], model: ExportableModel) -> None:
         super().__init__()
-        self.body, self.model = graph, model
+        self.body, self.model = body, model
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """As `ExportableModel`."""

@@ -126,10 +126,19 @@ class PerChannelFakeQuantize(FakeQuantize):
 
     ch_axis = 0
 
+    @classmethod
+    def for_constants(cls) -> PerChannelFakeQuantize:
+        """By TFLite's rules for weights."""
+        return cls(dtype=torch.int8, quant_min=-127, quant_max=127, qscheme=torch.per_channel_symmetric)
+
+    def scales(self, weights: Tensor) -> Tensor:
+        """[out] of the weights as they are."""
+        largest = weights.detach().abs().amax(tuple(range(1, weights.ndim)))
+        return (largest / self.quant_max).clamp(min=SMALLEST_SCALE)
+
     def forward(self, weights: Tensor) -> Tensor:
         """The same shape."""
-        largest = weights.detach().abs().amax(tuple(range(1, weights.ndim)))
-        self.scale = (largest / self.quant_max).clamp(min=SMALLEST_SCALE)
+        self.scale = self.scales(weights)
         self.zero_point = torch.zeros_like(self.scale, dtype=torch.int32)
         if self.mode != "quantise":
             return weights

@@ -15,15 +15,17 @@ from yolo.models.detection_model import DetectionModel, Maps
 from yolo.models.exportable import ExportableModel, RawOutputs
 from yolo.quantization import QUANTIZED_NETWORK
 from yolo.quantization.fake_quantize import RangeFakeQuantize, fake_quantizers, set_mode
-from yolo.quantization.post_training import copied, exported_graph, quantized_graph, with_fake_quantizers
-from yolo.quantization.rewrites import rewrite_for_xnnpack
+from yolo.quantization.integers import Integers
+from yolo.quantization.post_training import copied, exported_graph, with_fake_quantizers
 from yolo.quantization.tflite_rules import NETWORK
 
 
 class QuantizedNetwork(DetectionModel):
     """A deployed network, normalisation fused, with a fake quantiser behind every tensor by TFLite's rules.
 
-    Its graph is made for one image size. `calibrate` alone moves the ranges.
+    Its graph is made for one image size. `calibrate` alone moves the ranges. In evaluation mode it computes in the
+    integers that a TFLite file of it computes in; in training in float, which has gradients and rounds a few numbers
+    otherwise.
 
     Args:
         num_classes: number of classes.
@@ -92,7 +94,8 @@ class QuantizedNetwork(DetectionModel):
     def forward(self, images: Tensor) -> tuple[Maps, ...]:
         """float [B, 3, H, W] in 0..1 to the maps [B, 4 * R + C, h, w] of each level."""
         set_mode(self.graph, "quantise" if self.quantizing else "off")
-        logits = self.graph(images)
+        exact = self.quantizing and not self.training
+        logits = Integers(self.graph)(images) if exact else self.graph(images)
         return ([torch.cat(pair, 1) for pair in zip(logits[::2], logits[1::2], strict=True)],)
 
     def backbone_modules(self) -> list[nn.Module]:
@@ -114,16 +117,13 @@ class QuantizedNetwork(DetectionModel):
         """The weights: an average of scales beside zero points that are none would be no range."""
         return dict(self.named_parameters())
 
-    def quantized_graph(self, *, int8_weights: bool = False, for_xnnpack: bool = False) -> GraphModule:
-        """A copy with quantise and dequantise operators: what files are made of; see `quantized_graph`.
-
-        `for_xnnpack` writes pooling and upsampling in operators that XNNPACK has.
-        """
-        network = self.deploy()
-        with torch.no_grad():  # the scales of weights are those of a forward pass
-            network(torch.zeros(1, 3, *self.image_size, device=self.bins.device))
-        graph = rewrite_for_xnnpack(network.graph) if for_xnnpack else network.graph
-        return quantized_graph(graph, int8_weights)
+    @torch.no_grad()
+    def with_scales(self) -> GraphModule:
+        """A copy of the graph whose fake quantisers all know their scales: what files are made of."""
+        graph = self.deploy().graph
+        set_mode(graph, "quantise")
+        graph(torch.zeros(1, 3, *self.image_size, device=self.bins.device))  # those of weights come with a pass
+        return graph
 
     def deploy(self) -> QuantizedNetwork:
         """A copy in evaluation mode: it is fused already."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,28 +30,23 @@ def exported_graph(network: nn.Module, images: Tensor, any_batch: bool = False) 
 
 
 @torch.no_grad()
-def quantize_after_training(
-    graph: GraphModule,
-    calibration: Iterable[Tensor],
-    shared_outputs: Iterable[Iterable[int]],
-    before_quantising: Callable[[GraphModule], GraphModule] = lambda graph: graph,
+def calibrated_graph(
+    graph: GraphModule, calibration: Iterable[Tensor], shared_outputs: Iterable[Iterable[int]]
 ) -> tuple[GraphModule, tuple[str, ...]]:
-    """Find the range of every tensor and put quantisation into the graph.
+    """Put fake quantisers into the graph and find the range of every tensor.
 
     Args:
         graph: of a network with normalisation fused, by `exported_graph`; it is used up.
         calibration: float32 [1, 3, H, W] in 0..1 each.
         shared_outputs: numbers of outputs with a common range.
-        before_quantising: changes the graph that holds calibrated fake quantisers.
 
     Returns:
-        The graph with quantise and dequantise operators, and the operators that TFLite's rules do not cover, which
-        stay in float.
+        The graph, and the operators that TFLite's rules do not cover, which stay in float.
     """
     prepared, left_in_float = with_fake_quantizers(graph, shared_outputs)
     for images in calibration:
         prepared(images)
-    return quantized_graph(before_quantising(prepared)), left_in_float
+    return prepared, left_in_float
 
 
 def with_fake_quantizers(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from yolo.quantization.fake_quantize import PerChannelFakeQuantize
@@ -28,7 +29,7 @@ def average_by_convolution(graph: GraphModule) -> GraphModule:
     In a graph with fake quantisers the constant gets one, too, and the output keeps that of the pooling. Not before
     training: rknn-toolkit2 (2.5) dies of such convolutions.
     """
-    return _replaced(graph, lambda node: node.target == aten.avg_pool2d.default and _is_a_convolution(node), _average)
+    return _replaced(graph, is_average_by_convolution, _average)
 
 
 @torch.no_grad()
@@ -53,8 +54,13 @@ def _replaced(
     return graph
 
 
-def _is_a_convolution(node: Node) -> bool:
-    """Of its arguments (input, kernel, stride, padding, ceil_mode, count_include_pad, divisor) the odd ones unset."""
+def is_average_by_convolution(node: Node) -> bool:
+    """Whether a node is average pooling that a convolution can do.
+
+    Of its arguments (input, kernel, stride, padding, ceil_mode, count_include_pad, divisor) the odd ones must be unset.
+    """
+    if node.target != aten.avg_pool2d.default:
+        return False
     given = [*node.args[3:], *(0, False, True, None)[len(node.args[3:]) :]]
     padding, ceil_mode, count_include_pad, divisor = given
     return not ceil_mode and divisor is None and (bool(count_include_pad) or not any(_pair(padding)))
@@ -65,22 +71,26 @@ def _pair(value: Any) -> tuple[int, int]:
     return int(values[0]), int(values[-1])
 
 
-def _average(graph: GraphModule, node: Node) -> Node:
+def average_weights(node: Node) -> tuple[Tensor, list[int], list[int]]:
+    """Of a pooling the convolution's weights [channels, 1, h, w], one group a channel, its stride and its padding."""
     channels, kernel = node.meta["val"].shape[1], _pair(node.args[1])
     stride = _pair(node.args[2]) if len(node.args) > 2 and node.args[2] else kernel
     padding = _pair(node.args[3]) if len(node.args) > 3 else (0, 0)
+    return torch.full((channels, 1, *kernel), 1 / (kernel[0] * kernel[1])), list(stride), list(padding)
+
+
+def _average(graph: GraphModule, node: Node) -> Node:
+    weights, stride, padding = average_weights(node)
     name = f"average_{node.name}"
-    graph.register_buffer(name, torch.full((channels, 1, *kernel), 1 / (kernel[0] * kernel[1])))
+    graph.register_buffer(name, weights)
     weight = graph.graph.get_attr(name)
     if _quantizer(node) is not None:
-        quantizer = PerChannelFakeQuantize(
-            dtype=torch.int8, quant_min=-127, quant_max=127, qscheme=torch.per_channel_symmetric
-        )
-        quantizer(graph.get_buffer(name))
+        quantizer = PerChannelFakeQuantize.for_constants()
+        quantizer(weights)
         graph.add_submodule(f"{name}_range", quantizer)
         weight = graph.graph.call_module(f"{name}_range", (weight,))
     return graph.graph.call_function(
-        aten.conv2d.default, (node.args[0], weight, None, list(stride), list(padding), [1, 1], channels)
+        aten.conv2d.default, (node.args[0], weight, None, stride, padding, [1, 1], len(weights))
     )
 
 
