@@ -6,16 +6,14 @@ CHECKPOINT is the network in float, QAT_CHECKPOINT what `yolo qat-finetune` made
 with images/train, which ranges come from where nothing was learnt, images/val, and maybe images/test.
 
 AP is AP50-95 on a split and, in brackets, less that of CHECKPOINT. Logits are the mean difference of the raw maps from
-those of QAT_CHECKPOINT on validation images; the last row has what a change of every activation by a millionth, as by
-sums in another order, does to QAT_CHECKPOINT itself.
+those of QAT_CHECKPOINT on validation images. The last row is QAT_CHECKPOINT as training simulates it: what sums in
+another order, as any runtime's, do to it.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,15 +27,14 @@ from yolo.cli import main as yolo
 from yolo.commands.measure_options import MeasureOptions
 from yolo.commands.measurement import prepare
 from yolo.data.options import DataOptions
-from yolo.export.parity import JITTER
 from yolo.model_file import open_model
 from yolo.models.detection_model import DetectionModel
+from yolo.quantization import is_quantized
 from yolo.quantization.calibration import Calibration, folder_images
-from yolo.quantization.fake_quantize import fake_quantizers
 
 FILES = {"tflite": ".tflite", "onnx": ".onnx", "rknn": ".rknn"}
 SPLITS = ("val", "test")
-FLOAT, PTQ, SIMULATED, NOISE = "float", "INT8 by calibration", "simulated", "simulated, jittered"
+FLOAT, PTQ, TRAINED, IN_FLOAT = "float", "INT8 by calibration", "trained for INT8", "the same, simulated in float"
 
 
 def main() -> None:
@@ -51,14 +48,14 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths = {FLOAT: arguments.checkpoint, PTQ: folder / "ptq.tflite", SIMULATED: arguments.qat_checkpoint}
+        paths = {FLOAT: arguments.checkpoint, PTQ: folder / "ptq.tflite", TRAINED: arguments.qat_checkpoint}
         images = [f"--images={arguments.dataset / 'images' / 'val'}"]
         calibration = [f"--calibration-images={arguments.dataset / 'images' / 'train'}"]
         calibration += [f"--num-calibration={arguments.num_calibration}", "--quantization=int8"]
         export(paths[FLOAT], paths[PTQ], "tflite", [*images, *calibration])
         for kind in arguments.files:
             paths[f"its {kind} file"] = folder / f"learnt{FILES[kind]}"
-            export(paths[SIMULATED], paths[f"its {kind} file"], kind, images)
+            export(paths[TRAINED], paths[f"its {kind} file"], kind, images)
         show(paths, accuracies(arguments.dataset, paths), differences(arguments, paths))
 
 
@@ -77,29 +74,35 @@ def accuracies(root: Path, paths: dict[str, Path]) -> dict[str, dict[str, float]
         on = replace(data, val_images=f"images/{split}", val_labels=f"labels/{split}")
         measured = {name: prepare(MeasureOptions(path, workers=0, device="cpu"), on) for name, path in paths.items()}
         found[split] = {name: each.run().as_dict()["mAP"] for name, each in measured.items()}
-        with jittered(measured[SIMULATED].module.model):
-            found[split][NOISE] = measured[SIMULATED].run().as_dict()["mAP"]
+        simulated = measured[TRAINED]
+        simulate(simulated.module.model)
+        found[split][IN_FLOAT] = simulated.run().as_dict()["mAP"]
     return found
 
 
 @torch.inference_mode()
 def differences(arguments: argparse.Namespace, paths: dict[str, Path]) -> dict[str, tuple[float, float]]:
-    """Mean difference of box and class logits from the simulated network, by row."""
-    simulated, card = open_model(paths[SIMULATED])
+    """Mean difference of box and class logits from the trained network, by row."""
+    trained, card = open_model(paths[TRAINED])
     folder = arguments.dataset / "images" / "val"
     readers = folder_images(folder, arguments.images, card.image_size, card.letterbox, "DATASET")
     images = list(Calibration(str(folder), readers))
-    wanted = logits(simulated, images)
+    wanted = logits(trained, images)
 
     def difference(network: DetectionModel) -> tuple[float, float]:
         pairs = zip(logits(network, images), wanted, strict=True)
         boxes, classes = (float((found - reference).abs().mean()) for found, reference in pairs)
         return boxes, classes
 
-    found = {name: difference(open_model(path)[0]) for name, path in paths.items() if name != SIMULATED}
-    with jittered(simulated):
-        found[NOISE] = difference(simulated)
-    return found
+    found = {name: difference(open_model(path)[0]) for name, path in paths.items() if name != TRAINED}
+    simulate(trained)
+    return found | {IN_FLOAT: difference(trained)}
+
+
+def simulate(network: DetectionModel) -> None:
+    """In float."""
+    assert is_quantized(network)
+    network.arithmetic = "simulated"
 
 
 def logits(network: DetectionModel, images: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -107,20 +110,6 @@ def logits(network: DetectionModel, images: list[Tensor]) -> tuple[Tensor, Tenso
     flat = [flatten_maps(network(image)[0], network.num_classes) for image in images]
     boxes, classes = (torch.cat(parts) for parts in zip(*flat, strict=True))
     return boxes, classes
-
-
-@contextmanager
-def jittered(network: torch.nn.Module) -> Iterator[None]:
-    """Every number before it is quantised times one within JITTER of 1."""
-    generator = torch.Generator().manual_seed(0)
-
-    def change(_: torch.nn.Module, values: tuple[Tensor]) -> tuple[Tensor]:
-        return (values[0] * (1 + JITTER * (2 * torch.rand(values[0].shape, generator=generator) - 1)),)
-
-    handles = [module.register_forward_pre_hook(change) for module in fake_quantizers(network).values()]
-    yield
-    for handle in handles:
-        handle.remove()
 
 
 def show(paths: dict[str, Path], found: dict[str, dict[str, float]], maps: dict[str, tuple[float, float]]) -> None:

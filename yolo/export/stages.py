@@ -57,10 +57,10 @@ ROUNDING = 3.0
 
 @dataclass(frozen=True)
 class Conversion:
-    """An INT8 file against what it should compute; every operator rounds, so that neither is the other to the bit.
+    """An INT8 file against what it should compute; every operator rounds, and not every runtime as XNNPACK.
 
-    The bar is three times what quantisation itself changes. LiteRT's own two sets of kernels differ by half of that on
-    a trained v9-t, a file from its network by as much on one with random weights, and an RKNN file by twice as much.
+    That one's files are equal but for the decode in float. The bar, for the others, is three times what quantisation
+    itself changes: LiteRT's other kernels differ by half of that on a trained v9-t, an RKNN file by twice as much.
     """
 
     file: Stage

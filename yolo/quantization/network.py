@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +19,14 @@ from yolo.quantization.integers import Integers
 from yolo.quantization.post_training import copied, exported_graph, with_fake_quantizers
 from yolo.quantization.tflite_rules import NETWORK
 
+Arithmetic = Literal["integers", "simulated", "float"]
+"""As a TFLite file computes; the same in float, which has gradients and rounds a few numbers otherwise; unquantised."""
+
 
 class QuantizedNetwork(DetectionModel):
     """A deployed network, normalisation fused, with a fake quantiser behind every tensor by TFLite's rules.
 
-    Its graph is made for one image size. `calibrate` alone moves the ranges. In evaluation mode it computes in the
-    integers that a TFLite file of it computes in; in training in float, which has gradients and rounds a few numbers
-    otherwise.
+    Its graph is made for one image size. `calibrate` alone moves the ranges.
 
     Args:
         num_classes: number of classes.
@@ -66,8 +67,8 @@ class QuantizedNetwork(DetectionModel):
         for name, parameter in self.graph.named_parameters():
             parameter.requires_grad_(name in used)  # the bins, which are decoded with, are no part of the graph
         self.register_buffer("_bins", base.bins.detach().clone().float())
-        self.quantizing = True
-        """False computes in float."""
+        self.arithmetic: Arithmetic = "integers"
+        """In evaluation; training simulates them, or is in float."""
 
     @classmethod
     def started_from(cls, base: DetectionModel, args: dict[str, Any]) -> QuantizedNetwork:
@@ -93,8 +94,8 @@ class QuantizedNetwork(DetectionModel):
 
     def forward(self, images: Tensor) -> tuple[Maps, ...]:
         """float [B, 3, H, W] in 0..1 to the maps [B, 4 * R + C, h, w] of each level."""
-        set_mode(self.graph, "quantise" if self.quantizing else "off")
-        exact = self.quantizing and not self.training
+        set_mode(self.graph, "off" if self.arithmetic == "float" else "quantise")
+        exact = self.arithmetic == "integers" and not self.training
         logits = Integers(self.graph)(images) if exact else self.graph(images)
         return ([torch.cat(pair, 1) for pair in zip(logits[::2], logits[1::2], strict=True)],)
 
@@ -132,7 +133,7 @@ class QuantizedNetwork(DetectionModel):
     def in_float(self) -> QuantizedNetwork:
         """A copy in evaluation mode that quantises nothing: the same weights in float."""
         network = self.deploy()
-        network.quantizing = False
+        network.arithmetic = "float"
         return network
 
 
