@@ -6,6 +6,7 @@ import copy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -151,6 +152,13 @@ def test_a_network_of_ones_own_inside_must_be_named(tmp_path: Path, monkeypatch:
     with pytest.raises(UserError, match="code of your own"):
         QuantizedNetwork(3, "stranger.Network", SIZE)
     assert "stranger" not in sys.modules
+
+
+@pytest.mark.parametrize("size", [(64,), 64, ("64", "64"), (64, 70), (0, 64)])
+def test_a_size_that_no_graph_can_have(size: Any) -> None:
+    """As a checkpoint's card may say."""
+    with pytest.raises(UserError, match=r"image_size is|cannot be built"):
+        NetworkSpec("yolo.quantization.network.QuantizedNetwork", args={"network": SMALL, "image_size": size}).build(3)
 
 
 def test_ranges_stay_but_for_calibration(network: QuantizedNetwork) -> None:

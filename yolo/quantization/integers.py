@@ -128,8 +128,9 @@ class Integers(Interpreter):
         super().__init__(graph)
 
     def __call__(self, images: Tensor) -> Any:
-        """As the graph."""
-        return self.run(images)
+        """As the graph, in whatever precision the rest of a program is."""
+        with torch.autocast(images.device.type, enabled=False):
+            return self.run(images.float())
 
     def run_node(self, n: Any) -> Any:
         """Averages need the node, not its operator alone."""

@@ -54,6 +54,9 @@ class QuantizedNetwork(DetectionModel):
             if not spec.is_known:
                 raise UserError(f"network {network!r} is code of your own, which must be named with --network")
             base = spec.build(num_classes)
+        coarsest = max(base.strides)
+        if not all(isinstance(side, int) and side > 0 and side % coarsest == 0 for side in (height, width)):
+            raise UserError(f"a quantised network's image_size is {image_size}, expected two multiples of {coarsest}")
         super().__init__(num_classes, base.strides)
         self.fixed_size = (height, width)
         self.image_size = (height, width)
