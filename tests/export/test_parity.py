@@ -10,13 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from tests.export.random_network import card_of, randomise
+from tests.export.small_network import SmallNetwork
+from tests.export.tflite_files import SMALL
 from yolo.boxes.nms import NMSOptions
 from yolo.export.bars import BARS
 from yolo.export.parity import JITTER, Networks, Parity, Trial, compare_stages, jittered, random_images
 from yolo.forms import Quantization
+from yolo.models.checkpoint import NetworkSpec
 from yolo.models.detection_model import DetectionModel
 from yolo.models.exportable import ExportableModel
 from yolo.models.registry import build_model
+from yolo.quantization.network import QuantizedNetwork
 from yolo.runtime.metadata import ExportRecord
 from yolo.runtime.network import ExportedNetwork
 
@@ -150,6 +154,24 @@ def test_an_int8_file_against_the_quantised_network(
         assert any(failure.startswith("file, ") and fragment in failure for failure in found.failures), found.failures
     assert len(found.conversion.failures) == min(len(fragments), 2)
     assert (found.failures == []) == (not fragments)
+
+
+def test_a_file_of_learnt_ranges_against_its_network() -> None:
+    """That computes in INT8 itself; what its rounding costs is measured against its weights in float."""
+    base = randomise(SmallNetwork(3))
+    network = QuantizedNetwork.started_from(base, QuantizedNetwork.spec(NetworkSpec(SMALL), SIZE).args)
+    network.calibrate(random_images(4, SIZE).split(1))
+    network.eval()
+    good = parity(network, lambda output: output, batch=1, form="raw", quantization="int8")
+    assert [stage.name for stage in good.stages] == ["torch, deployed", "file, batch 1"]
+    assert good.failures == []
+    assert good.conversion is not None
+    assert good.conversion.file == good.stages[1]
+    assert good.conversion.file.boxes == 0
+    assert 0 < good.conversion.quantized.boxes_mean < 10
+    assert good.conversion.quantized.name == "torch, deployed, against float"
+    bad = parity(network, lambda output: -output, batch=1, form="raw", quantization="int8")
+    assert any("from the quantised network" in failure for failure in bad.failures), bad.failures
 
 
 def test_images_and_choices() -> None:

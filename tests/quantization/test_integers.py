@@ -5,14 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
 from tests.export.tflite_files import needs_tflite
 from yolo.export import litert
 from yolo.export.parity import random_images
-from yolo.quantization.integers import Addition, Integers, Levels, Sums
-from yolo.quantization.post_training import calibrated_graph, copied, exported_graph, quantized_graph
+from yolo.quantization.fake_quantize import PerChannelFakeQuantize, set_mode
+from yolo.quantization.integers import Activated, Addition, Integers, Levels, Sums
+from yolo.quantization.integers import _weights as rounded_weights
+from yolo.quantization.post_training import (
+    calibrated_graph,
+    copied,
+    exported_graph,
+    quantized_graph,
+    with_fake_quantizers,
+)
 from yolo.quantization.rewrites import rewrite_for_xnnpack
 from yolo.runtime.tflite import from_numbers, open_interpreter, to_numbers
 
@@ -44,7 +53,8 @@ class ChannelsLast(nn.Module):
         self.inner = graph
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(output.permute(0, 2, 3, 1) for output in self.inner(images.permute(0, 3, 1, 2)))
+        outputs = self.inner(images.permute(0, 3, 1, 2))
+        return tuple(output.permute(0, 2, 3, 1) for output in (outputs if isinstance(outputs, tuple) else (outputs,)))
 
 
 def tflite_answers(graph: nn.Module, images: Tensor, path: Path) -> list[list[Tensor]]:
@@ -78,12 +88,12 @@ def test_every_operator_answers_as_in_a_tflite_file(tmp_path: Path) -> None:
             assert len(other.unique()) > 50
             assert torch.equal(one, other), (one != other).float().mean()
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(integers(images[:1])[0], files[0][0])
+        assert torch.equal(integers(images[:1].bfloat16())[0], integers(images[:1].bfloat16().float())[0])
     assert not torch.equal(in_float(images[:1])[0], integers(images[:1])[0])  # which calibrates, and rounds nothing
 
 
 def levels(steps: list[int], scale: float) -> Levels:
-    return Levels(torch.tensor(steps).float(), torch.tensor([scale]), torch.zeros(1, dtype=torch.int32))
+    return Levels(torch.tensor(steps).float(), torch.tensor([scale]))
 
 
 def test_products_round_half_to_even_and_sums_half_up() -> None:
@@ -94,6 +104,79 @@ def test_products_round_half_to_even_and_sums_half_up() -> None:
     added = Addition((levels([-3, -1, 1, 3, 5], 0.5), levels([0, 0, 0, 0, 0], 0.25)))
     assert added.rounded(one).tolist() == [-1, 0, 1, 2, 3]
     assert added.values.tolist() == [-1.5, -0.5, 0.5, 1.5, 2.5]
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e-3, 1e5, 1e9])
+def test_sums_of_scales_far_apart(scale: float) -> None:
+    """Which XNNPACK leaves to others, and whose factors do not fit 32 bits."""
+    added = Addition((levels([-120, 7, 250], 1.0), levels([0, 1, 2], 0.5)))
+    wanted = (added.values.double() / scale).round()
+    torch.testing.assert_close(added.rounded(torch.tensor([scale])).double(), wanted, rtol=1e-6, atol=0)
+
+
+def test_an_activation_comes_after_rounding() -> None:
+    """Its bounds are levels: 6 is the 15th of 0.4, and 6.2, which would be the 16th, is none."""
+    sums = Sums(torch.tensor([-4.0, 15.4, 15.6, 100.0]), torch.tensor([0.4]))
+    assert Activated(sums, torch.relu).rounded(torch.tensor([0.4])).tolist() == [0, 15, 16, 100]
+    assert Activated(sums, lambda x: x.clamp(0, 6)).rounded(torch.tensor([0.4])).tolist() == [0, 15, 15, 15]
+
+
+def test_weights_are_rounded_in_64_bits() -> None:
+    """As the converter does: one in a million would be another number in 32."""
+    weights = torch.rand(64, 1 << 16, generator=torch.Generator().manual_seed(0)) - 0.5
+    scales = weights.abs().amax(1) / 127
+    found = rounded_weights(PerChannelFakeQuantize.for_constants(), weights).steps
+    wanted = np.rint(weights.numpy().astype(np.float64) / scales.numpy().astype(np.float64)[:, None])
+    np.testing.assert_array_equal(found.numpy(), wanted)
+    assert ((weights / scales[:, None]).round().numpy() != wanted).any()
+
+
+@needs_tflite
+@torch.no_grad()
+def test_weights_in_the_middle_between_two_numbers(tmp_path: Path) -> None:
+    """They go away from 0."""
+    network, images = nn.Conv2d(3, 2, 1), random_images(3, (8, 8))
+    network.weight.copy_(torch.tensor([[127, 0.5, -1.5], [-127, -0.5, 2.5]])[..., None, None] / 64)
+    prepared, _ = calibrated_graph(exported_graph(network, images[:1]), images.split(1), [])
+    integers = Integers(copied(prepared))
+    files = tflite_answers(quantized_graph(prepared), images, tmp_path / "a.tflite")
+    steps = rounded_weights(PerChannelFakeQuantize.for_constants(), network.weight).steps.flatten(1)
+    assert steps.tolist() == [[127, 1, -2], [-127, -1, 3]]
+    assert all(torch.equal(integers(image[None]), wanted[0]) for image, wanted in zip(images, files, strict=True))
+
+
+class Fuse(nn.Module):
+    """What a part kept in float may do with quantised tensors."""
+
+    def forward(self, one: Tensor, other: Tensor) -> Tensor:
+        return torch.cat((one + other, one * other, torch.add(one, other, alpha=2), nn.functional.relu(one)), 1)
+
+
+class Around(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3), nn.Conv2d(16, 3, 1)
+        self.fuse = Fuse()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(self.fuse(self.one(images), self.other(images)))
+
+
+@pytest.mark.parametrize("keep_float", [[], ["fuse"], ["one", "fuse"]])
+@torch.no_grad()
+def test_parts_in_float_take_quantised_tensors(keep_float: list[str]) -> None:
+    torch.manual_seed(0)
+    images = random_images(4, (16, 16))
+    prepared, _ = with_fake_quantizers(exported_graph(Around(), images[:1]), [], keep_float)
+    for image in images.split(1):
+        prepared(image)
+    set_mode(prepared, "quantise")
+    for image in images.split(1):
+        simulated, found = prepared(image), Integers(prepared)(image)
+        step = prepared.get_submodule("range_conv2d_2").scale
+        assert (found - simulated).abs().max() <= 1.01 * step
+        assert (found - simulated).abs().mean() < 0.05 * step
+        assert simulated.std() > 20 * step
 
 
 @torch.no_grad()

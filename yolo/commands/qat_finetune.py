@@ -38,8 +38,8 @@ class QATOptions:
     """Train a trained network on with INT8 arithmetic simulated, from ranges that calibration images give it.
 
     Data, loss, thresholds and seed are those of the checkpoint's run; every option of `yolo fit` with a dot in its name
-    (--data.root, --trainer.devices, --model.optimizer, ...) may be given too. What is validated, kept as best and
-    written into checkpoints is the simulated INT8 network.
+    (--data.root, --trainer.devices, --model.optimizer, ...) may be given too. What is validated and kept as best is
+    computed in the integers that the TFLite file computes in.
     """
 
     checkpoint: Path

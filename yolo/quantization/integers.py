@@ -9,22 +9,24 @@ number that a detector answers is another.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Interpreter
-from torch.fx.node import Target, map_aggregate
-from torch.utils import _pytree as pytree
+from torch.fx import Interpreter
+from torch.fx.node import Node, Target, map_aggregate
 
 from yolo.quantization.fake_quantize import FakeQuantize, PerChannelFakeQuantize
 from yolo.quantization.rewrites import average_weights, is_average_by_convolution
-from yolo.quantization.tflite_rules import CONVOLUTIONS, FUSED, MOVING
+from yolo.quantization.tflite_rules import CONVOLUTIONS, FUSED
 
 aten = torch.ops.aten
 ADDED_BITS = 20
 """Of the larger of two factors with which XNNPACK brings the terms of a sum to one scale."""
+ADDED = (2**-10, 2**8)
+"""What it takes of such factors; sums of others are LiteRT's own, and rounded here as in float."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,11 @@ class Levels:
     """Whole numbers in float32: levels above that of 0."""
     scale: Tensor
     """[1] of a step."""
-    zero_point: Tensor
 
     @property
     def values(self) -> Tensor:
         """What they stand for."""
         return self.steps * self.scale
-
-    def rounded(self, scale: Tensor) -> Tensor:
-        """In steps of another scale."""
-        return Sums(self.steps, self.scale).rounded(scale)
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,11 @@ class Weights:
     steps: Tensor
     scales: Tensor
     """[out]."""
+
+    @property
+    def values(self) -> Tensor:
+        """What they stand for."""
+        return self.steps * self.scales.view(-1, *[1] * (self.steps.ndim - 1))
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class Addition:
     def rounded(self, scale: Tensor) -> Tensor:
         """In steps of another scale: factors in whole numbers, and half up."""
         factors = [float(term.scale / scale) for term in self.terms]
+        if not all(ADDED[0] <= factor < ADDED[1] for factor in factors):
+            return (self.values / scale).round()
         shift = ADDED_BITS + 1 - math.frexp(max(factors))[1]
         one, other = (
             term.steps.int() * round(math.ldexp(factor, shift))
@@ -98,11 +102,10 @@ class Addition:
 
 @dataclass(frozen=True)
 class Activated:
-    """A result behind which an activation is computed in the same operator."""
+    """A result and the activation behind it, which TFLite computes in the same operator."""
 
     inner: Sums | Addition
-    activation: Any
-    """Of torch, with its other arguments."""
+    activation: Callable[[Tensor], Tensor]
 
     @property
     def values(self) -> Tensor:
@@ -114,25 +117,19 @@ class Activated:
         return (self.activation(self.inner.rounded(scale) * scale) / scale).round()
 
 
-Number = Levels | Sums | Addition | Activated
-
-
 class Integers(Interpreter):
-    """Runs a graph of `with_fake_quantizers`, calibrated or trained; what stays in float in it is computed in float.
+    """Runs a graph of `with_fake_quantizers`, calibrated or trained; what has no rule here is computed in float.
 
-    Equal to the bit to LiteRT's answers (2.1, XNNPACK on x86) where the graph has convolutions, sums, products,
-    sigmoids and operators that move values, and no sum of products reaches 2^24.
+    Equal to the bit to what LiteRT (2.3, XNNPACK on x86) answers of a file that was rewritten for XNNPACK, as long as
+    neither a sum of products nor a bias reaches 2^24 steps. Not traceable: export a network's graph, not the network.
     """
-
-    def __init__(self, graph: GraphModule) -> None:
-        super().__init__(graph)
 
     def __call__(self, images: Tensor) -> Any:
         """As the graph, in whatever precision the rest of a program is."""
         with torch.autocast(images.device.type, enabled=False):
             return self.run(images.float())
 
-    def run_node(self, n: Any) -> Any:
+    def run_node(self, n: Node) -> Any:
         """Averages need the node, not its operator alone."""
         if is_average_by_convolution(n):
             args, _ = self.fetch_args_kwargs_from_env(n)
@@ -150,18 +147,15 @@ class Integers(Interpreter):
         return super().call_module(target, _values(args), _values(kwargs))
 
     def call_function(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Operators on quantised tensors compute in their steps."""
-        first = args[0] if args else None
-        if target in CONVOLUTIONS and isinstance(first, Levels) and isinstance(args[1], Weights):
-            return _convolved(first, args[1], *args[2:])
+        """Operators that compute do so in steps; those that move values may move them in float."""
+        if target in CONVOLUTIONS and isinstance(args[0], Levels) and isinstance(args[1], Weights):
+            return _convolved(args[0], args[1], *args[2:])
         if target == aten.mul.Tensor and all(isinstance(factor, Levels) for factor in args):
             return Sums(args[0].steps * args[1].steps, args[0].scale * args[1].scale)
         if target == aten.add.Tensor and all(isinstance(term, Levels) for term in args) and not kwargs:
             return Addition((args[0], args[1]))
-        if target in FUSED and isinstance(first, Sums | Addition):
-            return Activated(first, lambda values: target(values, *args[1:], **kwargs))
-        if target in MOVING - {aten.avg_pool2d.default} and (moved := _moved(target, args, kwargs)) is not None:
-            return moved
+        if target in FUSED and isinstance(args[0], Sums | Addition):
+            return Activated(args[0], lambda values: target(values, *args[1:], **kwargs))
         return super().call_function(target, _values(args), _values(kwargs))
 
     def output(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -170,54 +164,39 @@ class Integers(Interpreter):
 
 
 def _values(arguments: Any) -> Any:
-    """In float, with whatever is no number of ours as it is."""
-
-    def value(item: Any) -> Any:
-        if isinstance(item, Weights):
-            return item.steps * item.scales.view(-1, *[1] * (item.steps.ndim - 1))
-        return item.values if isinstance(item, Number) else item
-
-    return map_aggregate(arguments, value)
+    """The same in float."""
+    number = (Levels, Weights, Sums, Addition, Activated)
+    return map_aggregate(arguments, lambda item: item.values if isinstance(item, number) else item)
 
 
 def _weights(quantizer: PerChannelFakeQuantize, weights: Tensor) -> Weights:
     scales = quantizer.scales(weights)
-    steps = weights.double() / scales.double().view(-1, *[1] * (weights.ndim - 1))
-    return Weights(steps.round().clamp(quantizer.quant_min, quantizer.quant_max).float(), scales)
+    steps = _constant(weights.double() / scales.double().view(-1, *[1] * (weights.ndim - 1)))
+    return Weights(steps.clamp(quantizer.quant_min, quantizer.quant_max), scales)
 
 
-def _rounded(quantizer: FakeQuantize, number: Number | Tensor) -> Levels:
+def _constant(steps: Tensor) -> Tensor:
+    """Rounded as the converter does: in 64 bits, and half away from 0."""
+    return (steps.sign() * (steps.abs() + 0.5).floor()).float()
+
+
+def _rounded(quantizer: FakeQuantize, number: Any) -> Levels:
     scale, zero_point = quantizer.scale, quantizer.zero_point
-    if isinstance(number, Levels) and torch.equal(number.scale, scale) and torch.equal(number.zero_point, zero_point):
-        return number
-    steps = (number * (1 / scale)).round() if isinstance(number, Tensor) else number.rounded(scale)
-    return Levels(steps.clamp(quantizer.quant_min - zero_point, quantizer.quant_max - zero_point), scale, zero_point)
+    whole = isinstance(number, Sums | Addition | Activated)
+    steps = number.rounded(scale) if whole else (_values(number) * (1 / scale)).round()
+    return Levels(steps.clamp(quantizer.quant_min - zero_point, quantizer.quant_max - zero_point), scale)
 
 
 def _convolved(images: Levels, weights: Weights, bias: Tensor | None = None, *rest: Any) -> Sums:
     """The bias in whole steps of the products."""
     if bias is not None:
-        bias = (bias.double() / (images.scale.double() * weights.scales.double())).round().float()
+        bias = _constant(bias.double() / (images.scale.double() * weights.scales.double()))
     sums = torch.conv2d(images.steps, weights.steps, bias, *rest)
     return Sums(sums.round(), (images.scale * weights.scales).view(-1, 1, 1))  # GPUs have algorithms with fractions
 
 
-def _averaged(images: Levels, node: Any) -> Sums:
+def _averaged(images: Levels, node: Node) -> Sums:
     """As the convolution that `average_by_convolution` makes of it."""
     weights, stride, padding = average_weights(node)
     quantizer = PerChannelFakeQuantize.for_constants()
     return _convolved(images, _weights(quantizer, weights.to(images.steps)), None, stride, padding, 1, len(weights))
-
-
-def _moved(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The steps moved, None when they are not all of one scale."""
-    leaves = [item for item in pytree.tree_leaves((args, kwargs)) if isinstance(item, Levels | Tensor)]
-    levels = [item for item in leaves if isinstance(item, Levels)]
-    if len(levels) < len(leaves) or any(not torch.equal(item.scale, levels[0].scale) for item in levels):
-        return None
-
-    def steps(item: Any) -> Any:
-        return item.steps if isinstance(item, Levels) else item
-
-    found = target(*map_aggregate(args, steps), **kwargs)
-    return map_aggregate(found, lambda item: replace(levels[0], steps=item))  # type: ignore[arg-type,return-value]

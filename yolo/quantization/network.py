@@ -1,4 +1,4 @@
-"""A detector that computes as INT8 hardware will, in float, and can be trained so."""
+"""A detector that computes as its INT8 file will, and is trained with that simulated."""
 
 from __future__ import annotations
 
@@ -97,9 +97,11 @@ class QuantizedNetwork(DetectionModel):
 
     def forward(self, images: Tensor) -> tuple[Maps, ...]:
         """float [B, 3, H, W] in 0..1 to the maps [B, 4 * R + C, h, w] of each level."""
-        set_mode(self.graph, "off" if self.arithmetic == "float" else "quantise")
-        exact = self.arithmetic == "integers" and not self.training
-        logits = Integers(self.graph)(images) if exact else self.graph(images)
+        if self.arithmetic == "integers" and not self.training:
+            logits = Integers(self.graph)(images)
+        else:
+            set_mode(self.graph, "off" if self.arithmetic == "float" else "quantise")
+            logits = self.graph(images)
         return ([torch.cat(pair, 1) for pair in zip(logits[::2], logits[1::2], strict=True)],)
 
     def backbone_modules(self) -> list[nn.Module]:
