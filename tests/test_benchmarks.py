@@ -38,7 +38,7 @@ class ClassicMosaic:
 ARGUMENTS = {
     "augment": "--yardstick yardstick.py --images data/images/val --labels data/labels/val --size 64 --samples 16",
     "cache": "--root data --size 64 --repeats 1",
-    "export": "best.ckpt data --opsets 17 --random v9-t",
+    "export": "own/a.ckpt own --opsets 17 --random tests.export.small_network.SmallNetwork",
     "evaluation": "--images 300 --per-image 20 --rounds 1",
     "label_audit": "best.ckpt data --seeds 1",
     "labels": "--images 3 --rounds 1",
