@@ -30,46 +30,30 @@ ADDED = (2**-10, 2**8)
 
 
 @dataclass(frozen=True)
-class Levels:
+class Steps:
+    """Numbers as multiples of a scale."""
+
+    steps: Tensor
+    """Whole numbers in float32, 0 for 0."""
+    scale: Tensor
+    """Of a step; [1], or one of each output channel, shaped to be multiplied with."""
+
+    @property
+    def values(self) -> Tensor:
+        """What they stand for."""
+        return self.steps * self.scale
+
+
+class Levels(Steps):
     """A quantised activation."""
 
-    steps: Tensor
-    """Whole numbers in float32: levels above that of 0."""
-    scale: Tensor
-    """[1] of a step."""
 
-    @property
-    def values(self) -> Tensor:
-        """What they stand for."""
-        return self.steps * self.scale
-
-
-@dataclass(frozen=True)
-class Weights:
+class Weights(Steps):
     """Of a convolution [out, ...]."""
 
-    steps: Tensor
-    scales: Tensor
-    """[out]."""
 
-    @property
-    def values(self) -> Tensor:
-        """What they stand for."""
-        return self.steps * self.scales.view(-1, *[1] * (self.steps.ndim - 1))
-
-
-@dataclass(frozen=True)
-class Sums:
+class Sums(Steps):
     """Of products of steps, as yet in 32 bits."""
-
-    steps: Tensor
-    scale: Tensor
-    """Of one step, [1] or [out, 1, 1]."""
-
-    @property
-    def values(self) -> Tensor:
-        """What they stand for."""
-        return self.steps * self.scale
 
     def rounded(self, scale: Tensor) -> Tensor:
         """In steps of another scale: one factor in float32, and half to even."""
@@ -165,13 +149,13 @@ class Integers(Interpreter):
 
 def _values(arguments: Any) -> Any:
     """The same in float."""
-    number = (Levels, Weights, Sums, Addition, Activated)
+    number = Steps | Addition | Activated
     return map_aggregate(arguments, lambda item: item.values if isinstance(item, number) else item)
 
 
 def _weights(quantizer: PerChannelFakeQuantize, weights: Tensor) -> Weights:
-    scales = quantizer.scales(weights)
-    steps = _constant(weights.double() / scales.double().view(-1, *[1] * (weights.ndim - 1)))
+    scales = quantizer.scales(weights).view(-1, *[1] * (weights.ndim - 1))
+    steps = _constant(weights.double() / scales.double())
     return Weights(steps.clamp(quantizer.quant_min, quantizer.quant_max), scales)
 
 
@@ -189,10 +173,11 @@ def _rounded(quantizer: FakeQuantize, number: Any) -> Levels:
 
 def _convolved(images: Levels, weights: Weights, bias: Tensor | None = None, *rest: Any) -> Sums:
     """The bias in whole steps of the products."""
+    scales = weights.scale.flatten()
     if bias is not None:
-        bias = _constant(bias.double() / (images.scale.double() * weights.scales.double()))
+        bias = _constant(bias.double() / (images.scale.double() * scales.double()))
     sums = torch.conv2d(images.steps, weights.steps, bias, *rest)
-    return Sums(sums.round(), (images.scale * weights.scales).view(-1, 1, 1))  # GPUs have algorithms with fractions
+    return Sums(sums.round(), (images.scale * scales).view(-1, 1, 1))  # GPUs have algorithms with fractions
 
 
 def _averaged(images: Levels, node: Node) -> Sums:
