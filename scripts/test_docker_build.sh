@@ -147,6 +147,8 @@ use_tflite() {
     validate_inside saved_model 0.001
     inside /opt/tflite/bin/python -c \
         "import tensorflow; print(tensorflow.saved_model.load('/workspace/saved_model').signatures['serving_default'])"
+    export_inside --checkpoint /workspace/best.ckpt --format tflite --converter onnx2tf --output /workspace/classic.tflite
+    validate_inside classic.tflite 0.001
     export_inside --checkpoint /workspace/best.ckpt --format tflite --output /workspace/best.tflite "${numbers[@]}"
     validate_inside best.tflite "$limit"
 }
