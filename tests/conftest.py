@@ -3,15 +3,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.processes import Done
 from yolo.cli import main
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each core has a worker of its own: more threads wait for each other
@@ -63,15 +61,6 @@ TINY_FIT = [
 
 
 @dataclass(frozen=True)
-class Done:
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@dataclass(frozen=True)
 class Run:
     """What `yolo fit` left and printed."""
 
@@ -105,29 +94,6 @@ def run_yolo(*arguments: str | Path, cwd: Path | None = None) -> Done:
     finally:
         os.chdir(here)
     return Done(status, out.getvalue(), err.getvalue())
-
-
-def launch_yolo(*arguments: str | Path, cwd: Path, seconds: float = 180) -> Done:
-    """`python -m yolo ARGUMENTS` in a process of its own, as several devices need it: Lightning starts the further
-    processes with the command line of the first. Fails the test, and ends all of them, after a number of seconds."""
-    root = str(Path(__file__).parents[1])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "yolo", *map(str, arguments)], cwd=cwd, text=True, start_new_session=True,
-        env=os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        out, err = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        out, err = process.communicate()
-        pytest.fail(f"no end after {seconds} s\n{out}\n{err}")
-    return Done(process.returncode, out, err)
-
-
-def heed_ctrl_c() -> None:
-    """For `preexec_fn`: shells let programs in the background ignore Ctrl-C, and those inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def assert_user_error(done: Done, *fragments: str) -> None:

@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.conftest import Run, launch_yolo, run_yolo
+from tests.conftest import Run, run_yolo
 from tests.export.own_dataset import write_own_dataset
 from tests.export.random_network import random_checkpoint
 from tests.export.tflite_files import SMALL as SMALL_NETWORK
 from tests.models.weights.official import official, save_official
+from tests.processes import launch_yolo
 from tests.runtime.tensorflow_environment import MISSING
 from tests.tiny_dataset import write_dataset
 from yolo import cli

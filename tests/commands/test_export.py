@@ -1,12 +1,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import signal
 import stat
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from tests.conftest import Run, assert_user_error, run_yolo
 from tests.export.own_dataset import own_checkpoint, write_own_dataset
 from tests.export.random_network import random_checkpoint
 from tests.export.tflite_files import SMALL
+from tests.processes import Launched
 from tests.tiny_dataset import write_dataset
 from yolo import Detector
 from yolo.cli import main
@@ -345,15 +343,8 @@ def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.slow
 def test_ended_in_the_middle_it_leaves_nothing(tmp_path: Path) -> None:
     checkpoint = random_checkpoint(tmp_path / "a.ckpt", "v9-t")
-    command = [sys.executable, "-m", "yolo", "export", "-c", str(checkpoint)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 60
-    while not any(path.suffix == ".partial" for path in tmp_path.iterdir()):
-        assert time.monotonic() < until, "never began"
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.01)
-    process.terminate()
-    process.communicate(timeout=60)
-    assert process.returncode == 143
+    export = Launched("export", "-c", checkpoint, cwd=tmp_path)
+    export.wait_until(lambda: any(path.suffix == ".partial" for path in tmp_path.iterdir()))
+    export.send_signal(signal.SIGTERM)
+    assert export.finish().returncode == 143
     assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch.fx import GraphModule
 
-from tests.conftest import Done, assert_user_error, run_yolo
+from tests.conftest import assert_user_error, run_yolo
 from tests.export.learnt_network import learnt_checkpoint
 from tests.export.random_network import random_checkpoint
+from tests.processes import Done
 from tests.quantization.test_network import SIZE, SMALL
 from yolo import Detector
 from yolo.commands.export import parse

@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.conftest import TINY_FIT, Run, assert_user_error, heed_ctrl_c, run_yolo
+from tests.conftest import TINY_FIT, Run, assert_user_error, run_yolo
+from tests.processes import Launched
 from tests.test_docs import NETWORK
 from yolo import Detector
 from yolo import detector as detector_module
@@ -257,17 +255,10 @@ def test_a_signal_leaves_no_half_file(tiny_run: Run, images: Path, tmp_path: Pat
     for i in range(3000):
         (folder / f"{i}.png").write_bytes(content) if i == 0 else (folder / f"{i}.png").hardlink_to(folder / "0.png")
     out = tmp_path / "out"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "yolo", "predict", "-c", tiny_run.best, "-s", folder, "-o", out, "--save-json"],
-        preexec_fn=heed_ctrl_c, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-    )  # fmt: skip
-    begun = time.monotonic()
-    while not out.is_dir() or len(list(out.iterdir())) < 5:
-        assert time.monotonic() - begun < 60
-        time.sleep(0.02)
-    process.send_signal(number)
-    assert process.wait(30) == 128 + number
+    predict = Launched("predict", "-c", tiny_run.best, "-s", folder, "-o", out, "--save-json", cwd=tmp_path)
+    predict.wait_until(lambda: out.is_dir() and len(list(out.iterdir())) >= 5)
+    predict.send_signal(number)
+    assert predict.finish().returncode == 128 + number
     files = list(out.iterdir())
     assert 5 <= len(files) < 3000
     assert {path.suffix for path in files} == {".png", ".txt"}

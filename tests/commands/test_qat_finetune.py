@@ -15,10 +15,11 @@ import pytest
 import torch
 import yaml
 
-from tests.commands.test_resume import ROOT, assert_same_end
+from tests.commands.test_resume import assert_same_end
 from tests.commands.test_validate import printed
-from tests.conftest import Done, assert_user_error, run_yolo
+from tests.conftest import assert_user_error, run_yolo
 from tests.export.random_network import random_checkpoint
+from tests.processes import ROOT, Done, launch_yolo
 from tests.quantization.test_network import SMALL
 from yolo import Detector
 from yolo.cli import COMMANDS
@@ -148,11 +149,8 @@ def test_killed_in_mid_epoch_and_resumed(straight: Path, trained: Path, tmp_path
     aim = {"name": "SIGKILL", "epoch": 3, "batch": 3}
     callback = ["--trainer.callbacks+=tests.commands.interruption.SignalAt"]
     callback += [f"--trainer.callbacks.{name}={value}" for name, value in aim.items()]
-    command = [sys.executable, "-m", "yolo", "qat-finetune", "-c", str(trained), *SHORT, *FOUR, *callback]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    killed = subprocess.run(
-        [*command, "--checkpoint.every_n_steps=2"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
-    )
+    options = [*SHORT, *FOUR, *callback, "--checkpoint.every_n_steps=2"]
+    killed = launch_yolo("qat-finetune", "-c", trained, *options, cwd=tmp_path)
     assert killed.returncode == -9, killed.stderr
     runs = tmp_path / "runs/qat"
     done = finetune(tmp_path, trained, *FOUR, "--ckpt_path", "last")

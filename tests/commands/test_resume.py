@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import Done, assert_user_error, heed_ctrl_c, run_yolo
+from tests.conftest import assert_user_error, run_yolo
+from tests.processes import Done, launch_yolo
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 LAST = Path("checkpoints/last.ckpt")
 EPOCHS = "--trainer.max_epochs=6"
 FIT = [
@@ -55,22 +52,9 @@ def signal_at(signal: str, epoch: int, batch: int, **where: bool) -> list[str]:
     return callback + [f"--trainer.callbacks.{name}={value}" for name, value in aim.items()]
 
 
-def terminated_fit(folder: Path, epoch: int, batch: int, *options: str, **where: bool) -> Done:
-    """`yolo fit` in this process, which gets a SIGTERM."""
-    return run_yolo(*FIT, *signal_at("SIGTERM", epoch, batch, **where), *options, cwd=folder)
-
-
 def interrupted_fit(folder: Path, signal: str, epoch: int, batch: int, *options: str, **where: bool) -> Done:
     """`yolo fit` in a process of its own, which gets a signal."""
-    callback = signal_at(signal, epoch, batch, **where)
-    # The number of threads decides the order of sums.
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    command = [sys.executable, "-m", "yolo", *FIT, *callback, *options]
-    done = subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, start_new_session=True, timeout=300,
-        preexec_fn=heed_ctrl_c,
-    )  # fmt: skip
-    return Done(done.returncode, done.stdout, done.stderr)
+    return launch_yolo(*FIT, *signal_at(signal, epoch, batch, **where), *options, cwd=folder)
 
 
 def straight(options: list[str]) -> Callable[[pytest.TempPathFactory], Path]:
@@ -198,7 +182,7 @@ def test_interrupted_at_the_first_batch(straight_run: Path, tmp_path: Path) -> N
 def test_stopped_elsewhere(
     epoch: int, batch: int, validation: bool, resumed: str, straight_run: Path, tmp_path: Path
 ) -> None:
-    stopped = terminated_fit(tmp_path, epoch, batch, "--data.num_workers=2", validation=validation)
+    stopped = interrupted_fit(tmp_path, "SIGTERM", epoch, batch, "--data.num_workers=2", validation=validation)
     assert stopped.returncode == 143, stopped.stderr
     assert f"stopped by SIGTERM at epoch {epoch}" in stopped.stdout
     done = fit(tmp_path, "--data.num_workers=2", "--ckpt_path=last")
@@ -261,7 +245,7 @@ def test_a_process_that_is_killed_from_outside_is_spoken_for(tmp_path: Path) -> 
 
 
 def test_a_signal_in_the_last_validation_lets_the_run_be_resumed_too(straight_run: Path, tmp_path: Path) -> None:
-    stopped = terminated_fit(tmp_path, 6, 0, "--data.num_workers=0", validation=True)
+    stopped = interrupted_fit(tmp_path, "SIGTERM", 6, 0, "--data.num_workers=0", validation=True)
     assert stopped.returncode == 143, stopped.stderr
     fit(tmp_path, "--data.num_workers=0", "--ckpt_path=last")
     assert_same_end(straight_run, *(runs(tmp_path) / f"version_{i}" for i in (0, 1)))
@@ -272,7 +256,7 @@ def test_accumulated_gradients_are_not_lost(
     batch: int, stands: int, straight_accumulated_run: Path, tmp_path: Path
 ) -> None:
     options = ["--data.num_workers=2", ACCUMULATE]
-    stopped = terminated_fit(tmp_path, 4, batch, *options)
+    stopped = interrupted_fit(tmp_path, "SIGTERM", 4, batch, *options)
     assert stopped.returncode == 143, stopped.stderr
     done = fit(tmp_path, *options, "--ckpt_path=last")
     assert f"resumed in epoch 4 after {stands} of 5 batches, at step {9 + stands // 2}" in done.stdout

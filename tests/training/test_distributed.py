@@ -20,7 +20,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
-from tests.conftest import TINY_FIT, Done, assert_user_error, launch_yolo, run_yolo
+from tests.conftest import TINY_FIT, assert_user_error, run_yolo
+from tests.processes import Done, launch_yolo
 from tests.tiny_dataset import write_dataset
 from tests.training.witness import SmallNetwork, fingerprint
 from yolo.commands.measure_options import MeasureOptions

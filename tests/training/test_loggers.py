@@ -13,7 +13,8 @@ import pytest
 import yaml
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
-from tests.conftest import PLOTS, TINY_FIT, assert_user_error, launch_yolo, run_yolo
+from tests.conftest import PLOTS, TINY_FIT, assert_user_error, run_yolo
+from tests.processes import launch_yolo
 from tests.tiny_dataset import write_dataset
 from tests.training.test_module import TINY
 from yolo.commands.fit import make_cli

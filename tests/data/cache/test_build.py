@@ -4,8 +4,7 @@ import errno
 import os
 import random
 import shutil
-import subprocess
-import sys
+import signal
 import time
 from collections import namedtuple
 from dataclasses import replace
@@ -19,6 +18,7 @@ import pytest
 from tests.conftest import run_yolo
 from tests.data.cache.conftest import MakeCache, splits_of
 from tests.data.cache.secret_dataset import write_secret_dataset
+from tests.processes import Launched
 from yolo.data.cache import build as module
 from yolo.data.cache.header import DATA_FILE
 from yolo.data.cache.store import open_cache
@@ -111,7 +111,7 @@ def test_the_number_of_threads_does_not_matter(make_cache: MakeCache, tmp_path: 
     assert contents[0] == contents[1]
 
 
-CREATE = [sys.executable, "-m", "yolo", "cache-create", "--data.format=yolo", "--size=256", "--encrypt", "--workers=2"]
+CREATE = ["cache-create", "--data.format=yolo", "--size=256", "--encrypt", "--workers=2"]
 
 
 @pytest.mark.slow
@@ -121,22 +121,20 @@ def test_a_kill_at_any_moment_leaves_nothing_that_passes_for_complete(
     write_secret_dataset(tmp_path / "data", {"train": 160, "val": 40}, (300, 400))
     key = "ab" * 32
     monkeypatch.setenv("YOLO_ENCRYPTION_KEY", key)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     options = [f"--data.root={tmp_path / 'data'}", "--cache-format=raw", "--no-resize"]
     rng, interrupted = random.Random(0), 0
     for turn in range(20):
         out = tmp_path / str(turn)
         folder = out / ".yolo_cache_orig_f1.0"
         command = [*CREATE, *options, f"--output-dir={out}"]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        assert "needed" in process.stdout.readline()
+        create = Launched(*command, cwd=tmp_path)
+        create.wait_until(lambda: "needed" in create.stdout)  # noqa: B023
         time.sleep(rng.uniform(0, 0.4))
-        process.kill()
-        process.wait()
+        create.send_signal(signal.SIGKILL, group=True)
+        create.finish()
         interrupted += (out / f"{folder.name}.partial").exists()
         there = (folder / DATA_FILE).exists()
-        done = run_yolo(*command[3:])
+        done = run_yolo(*command)
         assert done.stdout.endswith(f"{folder} is {'up to date' if there else 'complete'}\n"), done.stderr
         cache = open_cache(folder, EncryptionKey(bytes.fromhex(key)))
         assert sum(cache.image(n).any() for n in range(200)) == len(cache.index.paths) == 200
@@ -146,14 +144,14 @@ def test_a_kill_at_any_moment_leaves_nothing_that_passes_for_complete(
 
 
 @pytest.mark.slow
-def test_two_processes_that_build_at_once(tmp_path: Path) -> None:
+def test_two_processes_that_build_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YOLO_ENCRYPTION_KEY", "ab" * 32)
     write_secret_dataset(tmp_path / "data", {"train": 40, "val": 9})
     command = [*CREATE, f"--data.root={tmp_path / 'data'}", f"--output-dir={tmp_path / 'caches'}"]
-    environment = os.environ | {"YOLO_ENCRYPTION_KEY": "ab" * 32, "PYTHONPATH": str(Path(__file__).parents[3])}
-    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    printed = sorted(process.communicate(timeout=120)[0].splitlines()[-1].partition(" is ")[2] for process in both)
-    assert printed == ["complete", "up to date"]
-    assert np.all([process.returncode == 0 for process in both])
+    both = [Launched(*command, cwd=tmp_path) for _ in range(2)]
+    done = [create.finish() for create in both]
+    assert sorted(one.stdout.splitlines()[-1].partition(" is ")[2] for one in done) == ["complete", "up to date"]
+    assert [one.returncode for one in done] == [0, 0]
 
 
 def test_images_are_as_large_as_their_annotations_say(make_use: Any, dataset: Path) -> None:

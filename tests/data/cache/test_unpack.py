@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from tests.conftest import assert_user_error, heed_ctrl_c, run_yolo
+from tests.conftest import assert_user_error, run_yolo
 from tests.data.cache.small_cache import NAME, make_cache
 from yolo.data.cache import unpack
 from yolo.data.cache.header import DATA_FILE, read_header
@@ -399,6 +399,11 @@ main(sys.argv[1:])
 """
 
 
+def _heed_ctrl_c() -> None:
+    """Shells let programs in the background ignore Ctrl-C, and those inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def stuck(data: bytes, target: Path, tmp_path: Path) -> Any:
     """An import that has written everything and has not checked the end yet."""
@@ -406,7 +411,7 @@ def stuck(data: bytes, target: Path, tmp_path: Path) -> Any:
     process = subprocess.Popen(
         [sys.executable, "-c", STUCK, "cache-import", "--archive", archive, "-o", target],
         stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
-        preexec_fn=heed_ctrl_c,
+        preexec_fn=_heed_ctrl_c,
     )  # fmt: skip
     assert process.stdout
     assert process.stdout.readline() == "written\n"

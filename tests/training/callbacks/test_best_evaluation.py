@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.conftest import TINY_FIT, Run, launch_yolo, run_yolo
+from tests.conftest import TINY_FIT, Run, run_yolo
+from tests.processes import launch_yolo
 from yolo.training.callbacks import BestCheckpoint
 from yolo.training.callbacks.best_evaluation import BestEvaluation
 from yolo.training.options import PlotOptions

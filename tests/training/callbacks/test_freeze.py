@@ -3,8 +3,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import re
-import subprocess
-import sys
 import weakref
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 
 from tests.conftest import TINY_FIT, assert_user_error, run_yolo
 from tests.models.test_checkpoint import TinyNetwork
+from tests.processes import launch_yolo
 from tests.training.test_module import data, fit
 from yolo.errors import UserError
 from yolo.models.detection_model import DetectionModel, Maps
@@ -244,14 +243,11 @@ class RanksAgree(Callback):
 
 @pytest.mark.slow
 def test_two_processes_freeze_and_thaw_alike(tmp_path: Path) -> None:
-    command = [
-        sys.executable, "-m", "yolo", *TINY_FIT, f"--model.model_config={NETWORK}", "--model.freeze_backbone=true",
+    done = launch_yolo(
+        *TINY_FIT, f"--model.model_config={NETWORK}", "--model.freeze_backbone=true",
         "--model.freeze_until_epoch=1", "--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=4",
-        f"--trainer.callbacks+={HERE}.RanksAgree",
-    ]  # fmt: skip
-    root = Path(__file__).parents[3]
-    command += [f"--trainer.default_root_dir={tmp_path}", f"--trainer.logger.init_args.save_dir={tmp_path}"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
+        f"--trainer.callbacks+={HERE}.RanksAgree", cwd=tmp_path,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.findall(r"moved by epoch \d: .*", done.stdout) == [
         "moved by epoch 1: levels neck",

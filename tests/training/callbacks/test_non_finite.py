@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.conftest import TINY_FIT, Done, assert_user_error, run_yolo
+from tests.conftest import TINY_FIT, assert_user_error, run_yolo
+from tests.processes import Done
 from tests.training.test_module import TINY
 from yolo.data.datamodule import YOLODataModule
 from yolo.models.checkpoint import CARD_KEY, ModelCard

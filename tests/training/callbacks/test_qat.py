@@ -14,8 +14,9 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from tests.commands.test_resume import assert_equal, contents
-from tests.conftest import Done, assert_user_error, launch_yolo, run_yolo
+from tests.conftest import assert_user_error, run_yolo
 from tests.export.random_network import random_checkpoint
+from tests.processes import Done, launch_yolo
 from tests.quantization.test_network import SMALL, equal, ranges
 from tests.training.test_module import TINY, data
 from yolo.errors import UserError
