@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.processes import Done
+from tests.processes import SMALL, Done
 from yolo.cli import main
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each core has a worker of its own: more threads wait for each other
@@ -54,10 +54,12 @@ def test_data() -> Path:
 # Without the plots of each epoch, which take longer than its training.
 PLOTS = "--model.save_metrics_plots=true"
 TINY_FIT = [
-    "fit", "--config=quickstart", "--model.image_size=64", "--data.shapes_train=24", "--data.shapes_val=9",
-    "--data.batch_size=8", "--data.num_workers=0", "--data.close_mosaic_epochs=1", "--trainer.max_epochs=2",
-    "--trainer.accelerator=cpu", "--trainer.logger.init_args.save_dir=runs", "--model.save_metrics_plots=false",
+    "fit", "--config=quickstart", f"--model.model_config={SMALL}", "--model.image_size=64", "--data.shapes_train=24",
+    "--data.shapes_val=9", "--data.batch_size=8", "--data.num_workers=0", "--data.close_mosaic_epochs=1",
+    "--trainer.max_epochs=2", "--trainer.accelerator=cpu", "--trainer.logger.init_args.save_dir=runs",
+    "--model.save_metrics_plots=false",
 ]  # fmt: skip
+V9_T = "--model.model_config=v9-t"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Run:
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Two epochs of v9-t on two dozen embedded images, through the command line."""
+    """Two epochs of a small network on two dozen embedded images, through the command line."""
     folder = tmp_path_factory.mktemp("tiny")
     done = run_yolo(*TINY_FIT, PLOTS, cwd=folder)
     assert done.returncode == 0, done.stderr

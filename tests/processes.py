@@ -22,10 +22,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from yolo.models.checkpoint import allow_network
+
 ROOT = Path(__file__).parents[1]
 multiprocessing.get_context("forkserver").set_forkserver_preload(
     ["lightning.pytorch", "yolo.commands.fit", "yolo.commands.qat_finetune"]
 )
+
+# Most runs are as good with it as with v9-t, and quicker.
+SMALL = "tests.training.witness.SmallNetwork"
+allow_network(SMALL)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import PLOTS, TINY_FIT, Run, run_yolo
+from tests.processes import SMALL
 from yolo.commands.after_fit import join_rows
 from yolo.evaluation.evaluator import METRIC_NAMES
 
@@ -32,7 +33,7 @@ def test_report_of_a_run_has_its_training_curves(tiny_run: Run) -> None:
     assert "quickstart version_0" in page
     assert page.count("data:image/jpeg;base64,") == 9  # every validation image has errors after two epochs
     assert ">Training<" in page or "Training curves" in page
-    assert "v9-t" in page
+    assert SMALL in page
 
 
 @pytest.mark.slow

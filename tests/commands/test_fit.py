@@ -10,7 +10,8 @@ import cv2
 import pytest
 import torch
 
-from tests.conftest import TINY_FIT, Run, assert_user_error, run_yolo
+from tests.conftest import TINY_FIT, V9_T, Run, assert_user_error, run_yolo
+from tests.processes import SMALL
 from tests.tiny_dataset import write_dataset
 from tests.training.test_module import TINY
 from yolo.models.checkpoint import CARD_KEY, NetworkSpec, load_model
@@ -35,17 +36,17 @@ def test_metrics_file(tiny_run: Run) -> None:
 
 
 def test_output_says_what_happened(tiny_run: Run) -> None:
-    assert "v9-t, 5 classes, 24 training and 9 validation images at 64 x 64" in tiny_run.output
+    assert f"{SMALL}, 5 classes, 24 training and 9 validation images at 64 x 64" in tiny_run.output
     assert re.search(r"epoch 2/2  box \d+\.\d+  cls \d+\.\d+  dfl \d+\.\d+  mAP \d\.\d{4}", tiny_run.output)
     assert "best.ckpt" in tiny_run.output
 
 
 def test_best_checkpoint_holds_the_average(tiny_run: Run) -> None:
     stored = torch.load(tiny_run.best, weights_only=True)
-    name = "model.backbone.stem1.conv.weight"
+    name = "model.stem.conv.weight"
     assert not torch.equal(stored["state_dict"][name], stored[TRAINING_WEIGHTS_KEY][name])
     model, card = load_model(tiny_run.best)
-    assert torch.equal(model.backbone.stem1.conv.weight, stored["state_dict"][name])
+    assert torch.equal(model.stem.conv.weight, stored["state_dict"][name])
     assert card.class_names == tuple(stored[CARD_KEY]["class_names"])
     assert card.config["data"]["format"] == "shapes"
 
@@ -92,7 +93,7 @@ def test_resumed_run_ends_where_the_straight_run_ends(tmp_path: Path) -> None:
         (["--model.learning_rate=-1"], ["learning_rate is -1", "above 0"]),
         (["--model.step_size=0"], ["step_size is 0"]),
         (["--model.nms_iou_threshold=65"], ["nms_iou_threshold is 65", "between 0 and 1"]),
-        (["--model.class_width=-1"], ["cannot be built"]),
+        ([V9_T, "--model.class_width=-1"], ["cannot be built"]),
         (["--model.model_config=./net.py"], ["./net.py", "cannot be imported"]),
         (["--config=nowhere"], ["'nowhere'", "default", "quickstart"]),
     ],
@@ -104,7 +105,7 @@ def test_wrong_input(options: list[str], fragments: list[str], tmp_path: Path) -
 @pytest.mark.slow
 def test_the_average_follows_the_training_weights_through_a_real_fit(tmp_path: Path) -> None:
     # decay 0 makes the average the weights themselves: any update that misses them would show.
-    done = run_yolo(*TINY_FIT, "--ema.decay=0", "--trainer.max_epochs=1", cwd=tmp_path)
+    done = run_yolo(*TINY_FIT, V9_T, "--ema.decay=0", "--trainer.max_epochs=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     stored = torch.load(tmp_path / "runs/quickstart/version_0/checkpoints/last.ckpt", weights_only=True)
     start = NetworkSpec("v9-t").build(5).state_dict()

@@ -128,8 +128,7 @@ def test_resumed_between_epochs(workers: list[str], straight_run: Path, tmp_path
 
 
 def test_killed_in_the_middle_of_epoch_4(straight_run: Path, tmp_path: Path) -> None:
-    spawned = WORKERS["spawned workers"]  # which end by themselves: their pipes would hold this test up
-    killed = interrupted_fit(tmp_path, "SIGKILL", 4, 2, *spawned)
+    killed = interrupted_fit(tmp_path, "SIGKILL", 4, 2, "--data.num_workers=0")
     assert killed.returncode == -9
     done = fit(tmp_path, "--data.num_workers=0", "--ckpt_path=last")
     assert "resumed in epoch 4, at step 15" in done.stdout
@@ -200,7 +199,6 @@ TWO = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.num_workers=0", 
         ("SIGTERM", 1, ["--data.num_workers=0"], 143, "stopped by SIGTERM before the first step"),
         ("SIGINT", 0, ["--data.num_workers=0"], 130, "stopped by SIGINT at once"),
         ("SIGTERM", 0, TWO, 143, "stopped by SIGTERM before the first step"),
-        ("SIGTERM", 1, TWO, 143, "stopped by SIGTERM before the first step"),
         ("SIGINT", 0, TWO, 130, "stopped by SIGINT at once"),
     ],
 )

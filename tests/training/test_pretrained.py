@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import TINY_FIT, assert_user_error, run_yolo
+from tests.conftest import TINY_FIT, V9_T, assert_user_error, run_yolo
 from tests.models.test_checkpoint import TinyNetwork
 from tests.models.weights.official import official, save_official
 from yolo.models.checkpoint import load_model, read_checkpoint
@@ -24,7 +24,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_a_run_starts_from_the_file_and_its_checkpoint_stands_alone(published: Path, tmp_path: Path) -> None:
-    done = run_yolo(*TINY_FIT, *STILL, f"--model.weight_path={published}", "--trainer.max_epochs=1", cwd=tmp_path)
+    done = run_yolo(*TINY_FIT, V9_T, *STILL, f"--model.weight_path={published}", "--trainer.max_epochs=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("weights: ") == 1
     assert "(v9-t, naming gelan, without auxiliary branch, 80 classes, class width 80)" in done.stdout
@@ -44,7 +44,7 @@ def test_a_run_starts_from_the_file_and_its_checkpoint_stands_alone(published: P
 
 @pytest.mark.slow
 def test_the_checkpoint_wins_when_resuming_and_the_file_is_not_needed(published: Path, tmp_path: Path) -> None:
-    options = [*TINY_FIT, "--trainer.limit_train_batches=1", f"--model.weight_path={published}"]
+    options = [*TINY_FIT, V9_T, "--trainer.limit_train_batches=1", f"--model.weight_path={published}"]
     done = run_yolo(*options, "--trainer.max_epochs=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     last = tmp_path / "runs" / "quickstart" / "version_0" / "checkpoints" / "last.ckpt"
@@ -68,7 +68,7 @@ def test_true_takes_the_published_file(published: Path, tmp_path: Path, monkeypa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(download, "BASE_URL", "http://127.0.0.1:1")
     monkeypatch.setitem(download.SHA256, "yolov9-t-converted.pt", hashlib.sha256(published.read_bytes()).hexdigest())
-    options = [*TINY_FIT, "--trainer.limit_train_batches=1", "--trainer.max_epochs=1", "--model.weight_path=true"]
+    options = [*TINY_FIT, V9_T, "--trainer.limit_train_batches=1", "--trainer.max_epochs=1", "--model.weight_path=true"]
     place = tmp_path / "yolo" / "weights" / "yolov9-t-converted.pt"
     assert_user_error(run_yolo(*options, cwd=tmp_path), "could not be downloaded", f"put the file at {place}")
     place.write_bytes(published.read_bytes())

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 
-from tests.conftest import TINY_FIT, assert_user_error, run_yolo
+from tests.conftest import TINY_FIT, V9_T, assert_user_error, run_yolo
 from tests.models.test_checkpoint import TinyNetwork
 from tests.processes import launch_yolo
 from tests.training.test_module import data, fit
@@ -79,7 +79,7 @@ def changed(one: dict[str, str], other: dict[str, str]) -> set[str]:
 @pytest.mark.slow
 def test_backbone_stands_still_for_an_epoch_then_trains(tmp_path: Path) -> None:
     done = run_yolo(
-        *TINY_FIT, "--model.freeze_backbone=true", "--model.freeze_until_epoch=1", "--checkpoint.save_top_k=9",
+        *TINY_FIT, V9_T, "--model.freeze_backbone=true", "--model.freeze_until_epoch=1", "--checkpoint.save_top_k=9",
         f"--trainer.callbacks+={HERE}.Recorder", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
