@@ -20,6 +20,7 @@ from tests.export.own_dataset import write_own_dataset
 from tests.export.random_network import random_checkpoint
 from tests.export.tflite_files import SMALL as SMALL_NETWORK
 from tests.models.weights.official import official, save_official
+from tests.processes import SMALL as SMALL_RUN
 from tests.processes import launch_yolo
 from tests.runtime.tensorflow_environment import MISSING
 from tests.tiny_dataset import write_dataset
@@ -122,6 +123,14 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
     return folder
 
 
+def network_of(line: str) -> list[str]:
+    """Options for a small network in the place of a line's own, or of the smallest with the parts that it names."""
+    if "--model.network_args" in line:
+        return []
+    any_network = "quickstart" in line and not any(part in line for part in ("model_config", "freeze"))
+    return [f"--model.model_config={SMALL_RUN if any_network else 'v9-t'}"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("document", "line"), COMMANDS, ids=[line[:60] for _, line in COMMANDS])
 def test_command(document: str, line: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +141,7 @@ def test_command(document: str, line: str, workplace: Path, monkeypatch: pytest.
     if "saved_model" in line and MISSING:
         pytest.skip(MISSING)
     if arguments[0] == "fit":
-        size = ["--model.model_config=v9-t"] if "--model.network_args" not in line else []
+        size = network_of(line)
         epochs = ["--trainer.max_epochs=2"] if "--ckpt_path" in line else []
         arguments += [*SMALL, *size, *epochs]
         if "quickstart" in line:

@@ -14,7 +14,7 @@ from yolo.data.options import DataOptions
 def test_figures_are_those_of_the_evaluation(tiny_run: Run) -> None:
     data = DataOptions(format="shapes", shapes_val=3, num_workers=0)
     one = prepare(MeasureOptions(tiny_run.best, device="cpu", precision="32-true"), data)
-    other = prepare(replace(one.options, size=(128,)), data)
+    other = prepare(replace(one.options, size=(640,)), data)
     slow, fast = measure_latency([other, one], Rounds(batch=2, warmup=0, runs=3))
     assert slow["forward"].p50 > fast["forward"].p50
     metrics = one.run()

@@ -52,7 +52,7 @@ def test_a_poisoned_label(options: list[str], value: str, tmp_path: Path) -> Non
 
 
 def test_a_step_that_is_finite_again_exits_with_0(tmp_path: Path) -> None:
-    own = ["--trainer.callbacks.step=2", "--trainer.callbacks.name=backbone.stem1.conv.weight"]
+    own = ["--trainer.callbacks.step=2", "--trainer.callbacks.name=stem.conv.weight"]
     assert_user_error(run_yolo(*TINY_FIT, f"{POISON}.PoisonedGradient", *own, cwd=tmp_path), "the gradient is not")
     done = run_yolo("replay", BUNDLE, "--device=cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
