@@ -57,6 +57,7 @@ def test_the_stages_are_the_path_of_validation() -> None:
         assert torch.equal(ours[:, 4:], theirs[:, 4:])
 
 
+@pytest.mark.slow
 def test_several_in_turn() -> None:
     candidates = [Candidate(network(), (side, side), "center", NMSOptions(0.01)) for side in (32, 256)]
     small, large = latency_in_turn(candidates, IMAGES, batch=2, warmup=1, runs=3)

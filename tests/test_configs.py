@@ -11,6 +11,7 @@ from yolo.shipped_configs import config_folder
 CONFIGS = sorted(config_folder().glob("*.yaml"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_config_fits_the_signatures(path: Path) -> None:
     cli = make_cli(["--config", str(path)], run=False)

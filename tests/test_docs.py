@@ -184,6 +184,7 @@ def test_make_targets_exist() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
+@pytest.mark.slow
 def test_options_named_in_the_docs_exist() -> None:
     helps = "".join(run_yolo(name, "--help").stdout for name in cli.COMMANDS)
     for path in DOCS:

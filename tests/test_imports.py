@@ -88,6 +88,7 @@ def test_no_module_needs_itself() -> None:
     assert not needs
 
 
+@pytest.mark.slow
 def test_optional_packages_are_not_needed() -> None:
     users: dict[str, set[str]] = {}
     for path in FILES:

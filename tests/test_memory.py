@@ -32,6 +32,7 @@ class GreedyLoader(ImageLoader):
         os.kill(os.getpid(), getattr(signal, self.how))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "fragment"),
     [

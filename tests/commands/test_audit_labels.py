@@ -36,6 +36,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_writes_what_it_finds(files: tuple[Path, Path], tmp_path: Path) -> None:
     dataset, checkpoint = files
     done = run_yolo("audit-labels", "--checkpoint", checkpoint, "--output=nothing", cwd=tmp_path)

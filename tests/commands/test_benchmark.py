@@ -51,6 +51,7 @@ def test_files_beside_one_another(folder: Path) -> None:
     assert "6 images of data; CPU, 1 thread;" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [

@@ -10,6 +10,7 @@ from tests.data.cache.small_cache import make_cache
 from yolo.data.keys import EncryptionKey
 
 
+@pytest.mark.slow
 def test_intact_and_damaged(tmp_path: Path) -> None:
     write_secret_dataset(tmp_path / "data")
     folder = tmp_path / ".yolo_cache_orig_f1.0"

@@ -113,6 +113,7 @@ def test_clear_pictures_of_encrypted_images_are_spoken_of(tmp_path: Path, monkey
     assert (tmp_path / "b/sheet.jpg").is_file()
 
 
+@pytest.mark.slow
 def test_sample_data(test_data: Path) -> None:
     done = run_yolo("check-data", "--data.format=yolo", f"--data.root={test_data / 'bccd'}", "--json")
     assert done.returncode == 0, done.stdout

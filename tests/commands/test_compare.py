@@ -42,6 +42,7 @@ def other(trained: Path, tmp_path: Path) -> Path:
     return tmp_path / "other.ckpt"
 
 
+@pytest.mark.slow
 def test_compares(trained: Path, other: Path, tmp_path: Path) -> None:
     file = tmp_path / "comparison.json"
     arguments = [trained, other, "--samples=200", "--seed=3", "--confidence=0.9", "--json", file]
@@ -68,6 +69,7 @@ def test_compares(trained: Path, other: Path, tmp_path: Path) -> None:
     assert entry["difference"] == pytest.approx(entry["b"] - entry["a"])
 
 
+@pytest.mark.slow
 def test_settings_of_a_hold_for_both(trained: Path, tmp_path: Path) -> None:
     b = change(trained, tmp_path / "b.ckpt", model={"nms_iou_threshold": 0.01}, data={"shapes_val": 3})
     done = run_yolo("compare", trained, b, "--samples=100")
@@ -122,6 +124,7 @@ def test_wrong_input(trained: Path, arguments: list[str], fragments: list[str]) 
     assert_user_error(run_yolo("compare", *(a.format(best=trained) for a in arguments)), *fragments)
 
 
+@pytest.mark.slow
 def test_detections_in_files(tmp_path: Path, test_data: Path) -> None:
     folder = test_data / "known_answers" / "coco128"
     found = json.loads((folder / "detections.json").read_text())

@@ -12,6 +12,7 @@ from yolo.models.checkpoint import NetworkSpec
 from yolo.models.weights.load import load_network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dual", [False, True])
 def test_writes_what_weight_path_reads(dual: bool, tmp_path: Path) -> None:
     theirs = save_official(official("v9-t", 7, dual=dual, class_width=72).half(), tmp_path / "theirs.pt")
@@ -34,6 +35,7 @@ def test_writes_what_weight_path_reads(dual: bool, tmp_path: Path) -> None:
     assert all(torch.equal(values[n], t) for n, t in expected.state_dict().items() if n in direct.loaded)
 
 
+@pytest.mark.slow
 def test_the_name_of_the_network_may_be_given_and_must_be_right(tmp_path: Path) -> None:
     save_official(official("v9-t"), tmp_path / "t.pt")
     done = run_yolo("convert-weights", "t.pt", "--output", "t.safetensors", "--model", "v9-t", cwd=tmp_path)

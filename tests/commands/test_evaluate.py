@@ -12,6 +12,7 @@ from tests.conftest import assert_user_error, run_yolo
 from tests.evaluation.test_coco_files import FOUND, GT, write
 
 
+@pytest.mark.slow
 def test_numbers_and_files(tmp_path: Path) -> None:
     truth, found = write(tmp_path, GT, "gt.json"), write(tmp_path, [FOUND], "found.json")
     third = {"image_id": 7, "category_id": 2, "bbox": [10, 10, 20, 20], "score": 0.9}
@@ -41,6 +42,7 @@ def test_known_answers(test_data: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_no_detections_at_all(tmp_path: Path) -> None:
     truth, found = write(tmp_path, GT, "gt.json"), write(tmp_path, [], "found.json")
     done = run_yolo("evaluate", "--gt", truth, "--detections", found, "-o", tmp_path / "out")

@@ -49,6 +49,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return checkpoint.with_suffix(".onnx"), checkpoint
 
 
+@pytest.mark.slow
 def test_prints_and_keeps_the_comparison(tmp_path: Path, pictures: Path) -> None:
     checkpoint = random_checkpoint(tmp_path / "a.ckpt", "v9-t")
     done = run_yolo("export", "--checkpoint", checkpoint, "--images", pictures, "--opset=13")
@@ -102,6 +103,7 @@ def test_benchmark_of_a_file(exported: Path, tmp_path: Path) -> None:
     assert f"weights: {exported.stat().st_size / 1e6:.1f} MB" in done.stdout
 
 
+@pytest.mark.slow
 def test_predicts_like_its_checkpoint(pair: tuple[Path, Path], pictures: Path, tmp_path: Path) -> None:
     found: list[Any] = []
     for name, checkpoint in zip(("file", "checkpoint"), pair, strict=True):
@@ -178,6 +180,7 @@ def test_a_record_with_impossible_options(
     assert_user_error(run_yolo("validate", "-c", tmp_path / "a.onnx", "-o", tmp_path / "out"), fragment)
 
 
+@pytest.mark.slow
 def test_a_file_that_computes_something_else_is_not_handed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,6 +95,7 @@ def test_training_images_of_a_dataset(tmp_path: Path, caplog: pytest.LogCaptureF
     assert again.calibration_digest == job.calibration_digest
 
 
+@pytest.mark.slow
 def test_a_folder_goes_before_the_dataset(tmp_path: Path) -> None:
     checkpoint = own_checkpoint(tmp_path)
     data = write_own_dataset(tmp_path / "data", checkpoint)
@@ -105,6 +106,7 @@ def test_a_folder_goes_before_the_dataset(tmp_path: Path) -> None:
     assert (len(job.calibration), job.calibration.source) == (3, "images of --calibration-images")
 
 
+@pytest.mark.slow
 def test_refused_before_any_work(tmp_path: Path) -> None:
     checkpoint = own_checkpoint(tmp_path)
     options = ExportOptions(checkpoint=checkpoint, format="tflite", quantization="int8")

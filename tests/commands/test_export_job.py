@@ -13,6 +13,7 @@ from yolo.commands.export_job import RANDOM_IMAGES, prepare_export
 from yolo.errors import UserError
 
 
+@pytest.mark.slow
 def test_what_files_are_compared_on(tmp_path: Path) -> None:
     checkpoint = own_checkpoint(tmp_path)
     job = prepare_export(*parse(["-c", str(checkpoint)]))
@@ -30,6 +31,7 @@ def test_what_files_are_compared_on(tmp_path: Path) -> None:
     assert torch.equal(job.images[0], torch.from_numpy(np.ascontiguousarray(first)).permute(2, 0, 1) / 255)
 
 
+@pytest.mark.slow
 def test_data_without_objects_measure_nothing(tmp_path: Path) -> None:
     checkpoint = own_checkpoint(tmp_path)
     data = write_own_dataset(tmp_path / "data", checkpoint, images=1)

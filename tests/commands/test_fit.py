@@ -189,6 +189,7 @@ def test_reduced_precision(precision: str, optimizer: str, tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_nothing_is_downloaded_or_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: socket.socket, address: object) -> None:
         raise AssertionError(f"connection to {address}")
@@ -215,6 +216,7 @@ def test_a_checkpoint_to_resume_from_gives_no_options(tiny_run: Run, tmp_path: P
     assert "learning_rate: 0.5" not in (tmp_path / "runs/quickstart/version_0/config.yaml").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["truncated", "text", "foreign", "without state"])
 def test_a_file_that_is_no_checkpoint_to_resume_from(kind: str, tiny_run: Run, tmp_path: Path) -> None:
     path = tmp_path / "some.ckpt"

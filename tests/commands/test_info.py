@@ -7,6 +7,7 @@ import pytest
 from yolo.cli import main
 
 
+@pytest.mark.slow
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     main(["info", "v9-t", "--json"])
     profile = json.loads(capsys.readouterr().out)
@@ -25,6 +26,7 @@ def test_options_change_the_figures(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["image_size"] == [320, 640]
 
 
+@pytest.mark.slow
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     main(["info", "v9-s"])
     assert "7,105,888" in capsys.readouterr().out

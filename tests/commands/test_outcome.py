@@ -40,6 +40,7 @@ def nothing(folder: Path, **wanted: bool) -> OutcomeOptions:
     return OutcomeOptions(folder, **{"save_plots": False, "save_json": False, "save_report": False, **wanted})
 
 
+@pytest.mark.slow
 def test_what_is_asked_for(metrics: Metrics, tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     assert write_outcome(outcome(metrics), nothing(folder)) == []
@@ -56,6 +57,7 @@ def test_what_is_asked_for(metrics: Metrics, tmp_path: Path) -> None:
     assert sorted(path.name for path in written) == sorted(RESULTS)
 
 
+@pytest.mark.slow
 def test_nothing_of_an_earlier_evaluation_stays(metrics: Metrics, tmp_path: Path) -> None:
     write_outcome(outcome(metrics), OutcomeOptions(tmp_path))
     (tmp_path / "notes.txt").write_text("of the user")
@@ -66,6 +68,7 @@ def test_nothing_of_an_earlier_evaluation_stays(metrics: Metrics, tmp_path: Path
     assert not (tmp_path / "worst_images.jpg").exists()
 
 
+@pytest.mark.slow
 def test_of_confidential_images_there_are_numbers_only(metrics: Metrics, tmp_path: Path) -> None:
     hidden = outcome(metrics, pixels=None, settings={"checkpoint": "x"})
     written = write_outcome(hidden, OutcomeOptions(tmp_path / "default"))

@@ -36,6 +36,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_folder(tiny_run: Run, images: Path, tmp_path: Path) -> None:
     done = run_yolo(
         "predict", "--checkpoint", tiny_run.best, "--source", images, "--conf", "0.001", "--iou", "0.65",
@@ -306,6 +307,7 @@ def test_confidence_out_of_range(tiny_run: Run, images: Path) -> None:
     assert_user_error(done, "confidence is 7", "between 0 and 1")
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_must_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "named_network.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -171,6 +171,7 @@ def _listed(runs: Path) -> list[dict[str, Any]]:
     return [item for item in config["trainer"]["callbacks"] if "SignalAt" not in item["class_path"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -59,6 +59,7 @@ def test_a_step_that_is_finite_again_exits_with_0(tmp_path: Path) -> None:
     assert "the loss is the same as in the run; loss and gradient are finite" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_must_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "replayed_network.py").write_text(NETWORK)
     monkeypatch.syspath_prepend(str(tmp_path))

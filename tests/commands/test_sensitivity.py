@@ -46,6 +46,7 @@ def test_without_a_dataset(place: Path) -> None:
     assert "AP50-95" not in done.stdout
 
 
+@pytest.mark.slow
 def test_what_is_refused(place: Path) -> None:
     images = ["--calibration-images", "data/images/val"]
     for options, sentence in (

@@ -132,6 +132,7 @@ def test_letters_and_defaults() -> None:
     assert "-c CONFIG" not in text
 
 
+@pytest.mark.slow
 def test_the_files_hold_the_evaluation(tiny_run: Run, tmp_path: Path) -> None:
     done = run_yolo("validate", "-c", tiny_run.best, "--device=cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -422,6 +422,7 @@ def test_the_dataset_folder_is_left_alone(dataset: Cached, tmp_path: Path) -> No
 # Damaged and hostile files
 
 
+@pytest.mark.slow
 def test_random_damage_is_noticed(dataset: Cached) -> None:
     dataset()
     good = dataset.file.read_bytes()
@@ -449,6 +450,7 @@ def hostile_documents(good: dict[str, Any]) -> list[Any]:
     return [*found, *odd]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_whole_but_not_ours(dataset: Cached) -> None:
     """With the right checksums, as only somebody who means it can make them."""
     dataset()

@@ -30,6 +30,7 @@ def test_all_pictures_show_something(tmp_path: Path) -> None:
     assert len({picture.tobytes() for picture in pictures}) == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [1, 300])
 def test_any_number_of_classes(classes: int, tmp_path: Path) -> None:
     many = list(range(classes))
@@ -42,6 +43,7 @@ def test_any_number_of_classes(classes: int, tmp_path: Path) -> None:
     assert len(save_plots(analyse(evaluation, [f"class {i}" for i in many], 0.25), tmp_path)) == 6
 
 
+@pytest.mark.slow
 def test_names_that_matplotlib_would_take_for_formulas(tmp_path: Path) -> None:
     evaluation = CocoEvaluation(ground_truth([1], [1], [0], [BOX]), detections([1], [0], [BOX], [0.5]), [1, 2])
     with warnings.catch_warnings():

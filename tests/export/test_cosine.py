@@ -13,6 +13,7 @@ from yolo.runtime.metadata import ExportRecord
 from yolo.runtime.network import ExportedNetwork
 
 
+@pytest.mark.slow
 def test_of_the_same_maps_and_of_others() -> None:
     card = card_of("v9-t", 3, (64, 64))
     exportable = ExportableModel(randomise(card.network.build(3)), (64, 64), "raw")

@@ -75,6 +75,7 @@ def test_simplified_is_smaller(network: DetectionModel, tmp_path: Path) -> None:
     assert counts[1] < 0.9 * counts[0]
 
 
+@pytest.mark.slow
 def test_half(network: DetectionModel, tmp_path: Path) -> None:
     path = tmp_path / "a.onnx"
     file, _ = exported(network, OnnxConfig(half=True), path)
@@ -97,6 +98,7 @@ def test_operators_that_onnx_lacks(tmp_path: Path) -> None:
         exported(Unsupported(3).eval(), OnnxConfig(), tmp_path / "a.onnx")
 
 
+@pytest.mark.slow
 def test_a_graph_that_the_checker_refuses(
     network: DetectionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,7 @@ def parity(
     return compare_stages(Networks(network, exportable, file), Trial(random_images(6, SIZE), "random images", OPTIONS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["full", "split", "raw"])
 def test_a_faithful_file_passes(network: DetectionModel, form: str) -> None:
     found = parity(network, lambda output: output, form=form)
@@ -95,6 +96,7 @@ def test_all_scores_of_one_level(network: DetectionModel) -> None:
     assert any("detections differ" in failure for failure in failures)
 
 
+@pytest.mark.slow
 def test_a_file_of_8_bit_weights(network: DetectionModel) -> None:
     def spoil(output: np.ndarray) -> np.ndarray:
         output[:, 2:4] += 3
@@ -126,6 +128,7 @@ class Coarse(nn.Module):
         return tuple((16 * output).round() / 16 for output in self.exportable(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "fragments"),
     [
@@ -156,6 +159,7 @@ def test_an_int8_file_against_the_quantised_network(
     assert (found.failures == []) == (not fragments)
 
 
+@pytest.mark.slow
 def test_a_file_of_learnt_ranges_against_its_network() -> None:
     """That computes in INT8 itself; what its rounding costs is measured against its weights in float."""
     base = randomise(SmallNetwork(3))
@@ -185,6 +189,7 @@ def test_images_and_choices() -> None:
     assert random_images(1, (16, 16)).shape == (1, 3, 16, 16)
 
 
+@pytest.mark.slow
 def test_a_deployed_network_is_judged_by_its_own_numbers(network: DetectionModel) -> None:
     """Fusing must not change what is computed in float, whatever the numbers of the file."""
     other = copy.deepcopy(network)

@@ -59,6 +59,7 @@ def test_without_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert_user_error(done, "onnx2tf needs onnx2tf", "bash scripts/setup_tflite_export.sh")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["nothing", "an empty folder", "one of ours"])
 def test_the_folder_stands_when_it_is_complete(before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a converter that fails leaves: what was there."""

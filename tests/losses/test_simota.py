@@ -46,6 +46,7 @@ def test_golden_table(radius: float, candidates: int, positives: int) -> None:
     assert result.scores.tolist() == pytest.approx([24 * 24 / (32 * 32)] * positives)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [pytest.param(1, marks=pytest.mark.slow), 2**24])
 @steady
 @given(targets=target_lists(max_size=12), seed=seeds, radius=st.sampled_from([0.5, 1.4, 2.5, 99.0]),
@@ -108,6 +109,7 @@ def test_predictions_that_overlap_nothing_still_learn() -> None:
     assert (result.anchors.tolist(), result.scores.tolist()) == ([9], pytest.approx([OVERLAP_FLOOR]))
 
 
+@pytest.mark.slow
 @steady
 @given(target_lists(max_size=12), seeds, st.sampled_from([0.5, 2.5]), st.sampled_from([1, 10]))
 def test_positives_are_candidates_and_not_too_many(

@@ -73,6 +73,7 @@ def test_without_starvation_it_is_the_plain_rule(targets: list[list[float]], see
         assert_same(case.assign(TaskAlignedAssigner(topk)), expected)
 
 
+@pytest.mark.slow
 @steady
 @given(target_lists(max_size=15), seeds, st.sampled_from([1, 3, 13]))
 def test_fed_one_by_one_each_starved_target_takes_its_best(targets: list[list[float]], seed: int, topk: int) -> None:

@@ -125,6 +125,7 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path: Path, monkeypatch: pytest.M
     assert not Path("PWNED").exists()
 
 
+@pytest.mark.slow
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.ckpt", CARD, NetworkSpec("v9-s").build(2))
     with pytest.raises(UserError, match="do not fit the network 'v9-t'"):

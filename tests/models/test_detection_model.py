@@ -92,6 +92,7 @@ def test_deployed_model_is_fused_and_has_one_branch() -> None:
     assert len(deployed.train()(torch.rand(1, 3, 32, 32))) == 1
 
 
+@pytest.mark.slow
 def test_deploying_twice_is_harmless() -> None:
     once = build_model("v9-t", 3).deploy()
     twice = once.deploy().state_dict()

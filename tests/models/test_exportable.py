@@ -28,6 +28,7 @@ def reference(model: DetectionModel, images: torch.Tensor) -> torch.Tensor:
         return model.decode(model(images)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["v9-t", pytest.param("v9-e", marks=pytest.mark.slow), "own"])
 def test_every_form_says_what_the_network_says(name: str) -> None:
     """v9-e has all the parts that v9-t lacks; a network of one's own has no head to take apart."""
@@ -45,6 +46,7 @@ def test_every_form_says_what_the_network_says(name: str) -> None:
     torch.testing.assert_close(decode_maps(maps, model.strides, model.bins), full, atol=1e-3, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["full", "split", "raw"])
 def test_record_has_the_shapes_of_the_outputs(network: DetectionModel, form: Any) -> None:
     exportable = ExportableModel(network, SIZE, form)

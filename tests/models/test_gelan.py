@@ -31,6 +31,7 @@ def output_shapes(model: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]
     return shapes
 
 
+@pytest.mark.slow
 def test_shapes_of_v9_s_at_640() -> None:
     with torch.device("meta"):
         model = build_model("v9-s", 80, auxiliary=False)

@@ -33,6 +33,7 @@ def test_operations_are_the_published_ones(
         assert round(profile.train_gflops, 2) == training
 
 
+@pytest.mark.slow
 def test_all_figures_of_v9_t() -> None:
     profile = profile_model("v9-t", 3, (320, 480))
     assert dataclasses.asdict(profile) | {"train_gflops": 0, "deploy_gflops": 0} == {
@@ -52,6 +53,7 @@ def test_all_figures_of_v9_t() -> None:
     assert 0 < profile.deploy_gflops < profile.train_gflops
 
 
+@pytest.mark.slow
 def test_operations_scale_with_the_area() -> None:
     with torch.device("meta"):
         model = build_model("v9-t", 80, auxiliary=False)

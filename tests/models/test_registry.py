@@ -50,6 +50,7 @@ def test_explicit_class_width_holds_in_both_heads(name: str) -> None:
             assert widths == {(80, width)}
 
 
+@pytest.mark.slow
 def test_default_class_width_of_t_is_80() -> None:
     with torch.device("meta"):
         default, explicit = build_model("v9-t", 80), build_model("v9-t", 80, class_width=80)

@@ -72,6 +72,7 @@ def tflite_answers(graph: nn.Module, images: Tensor, path: Path) -> list[list[Te
     return [answers(image) for image in images]
 
 
+@pytest.mark.slow
 @needs_tflite
 @torch.no_grad()
 def test_every_operator_answers_as_in_a_tflite_file(tmp_path: Path) -> None:
@@ -133,6 +134,7 @@ def test_weights_are_rounded_in_64_bits() -> None:
     assert ((weights / scales[:, None]).round().numpy() != wanted).any()
 
 
+@pytest.mark.slow
 @needs_tflite
 @torch.no_grad()
 def test_weights_in_the_middle_between_two_numbers(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ def convolutions(base: SmallNetwork) -> list[nn.Conv2d]:
     return [module for module in base.deploy().modules() if isinstance(module, nn.Conv2d)]
 
 
+@pytest.mark.slow
 def test_it_answers_otherwise_and_every_annotated_tensor_is_quantised(
     base: SmallNetwork, network: QuantizedNetwork
 ) -> None:
@@ -219,6 +220,7 @@ def test_what_files_are_made_of_has_the_weights_of_now(network: QuantizedNetwork
     assert equal(ranges(network), before)
 
 
+@pytest.mark.slow
 def test_parts_that_stay_in_float(base: SmallNetwork, network: QuantizedNetwork) -> None:
     partly = QuantizedNetwork(3, SMALL, SIZE, keep_float=["head.box.*", "stem"], base=copy.deepcopy(base))
     partly.calibrate(random_images(4, SIZE).split(1))
@@ -235,6 +237,7 @@ def test_parts_that_stay_in_float(base: SmallNetwork, network: QuantizedNetwork)
         QuantizedNetwork(3, SMALL, SIZE, keep_float=["stem", "head.nothing"], base=copy.deepcopy(base))
 
 
+@pytest.mark.slow
 def test_the_backbone_is_that_of_the_network_in_float() -> None:
     base = NetworkSpec("v9-t").build(3)
     network = QuantizedNetwork(3, "v9-t", SIZE, base=base)

@@ -20,6 +20,7 @@ def network() -> QuantizedNetwork:
     return network.deploy()
 
 
+@pytest.mark.slow
 def test_each_part_alone_changes_the_answers_and_none_does_not(network: QuantizedNetwork) -> None:
     partly, images = PartlyQuantized(network).eval(), random_images(2, SIZE, seed=1)
     network.train()  # which computes in float, as the parts do

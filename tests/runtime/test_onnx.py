@@ -100,6 +100,7 @@ def test_without_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "pip install 'yolo[export]'" in refusal(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [

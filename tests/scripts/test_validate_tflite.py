@@ -44,6 +44,7 @@ def yolo_flags(folder: Path) -> list[str]:
             f"--labels-dir={folder / 'data/labels/val'}"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_of_validate(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main([*yolo_flags(folder), "--num-classes=3"])
     assert "a.onnx on 6 images" in capsys.readouterr().out

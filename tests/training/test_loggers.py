@@ -73,6 +73,7 @@ def test_options_under_their_names_on_the_command_line() -> None:
     assert flatten(nested) == {"data.root": "a", "data.size": "[1, 2]", "data.deep.x": 1.5, "seed": "None", "on": True}
 
 
+@pytest.mark.slow
 def test_a_key_on_the_command_line_is_refused_with_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = [*FIT, *WANDB, f"--data.encryption_key={KEY}"]
     monkeypatch.setattr(sys, "argv", ["yolo", *arguments])
@@ -96,6 +97,7 @@ def test_a_logger_whose_package_is_missing(listed: bool, tmp_path: Path, monkeyp
     assert_user_error(done, "WandbLogger", "package wandb", "pip install 'yolo[wandb]'")
 
 
+@pytest.mark.slow
 def test_a_sweep_is_not_told_to_anyone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for options, number in (([], 2), (["--find_lr=true"], 1), ([*WANDB, "--find_lr=true"], 1)):

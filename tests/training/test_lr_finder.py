@@ -43,6 +43,7 @@ def trainer(folder: Path, *callbacks: Callback) -> Trainer:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_sweep_sets_every_rate_and_leaves_the_weights_alone(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = Watched(TINY, image_size=64, head_lr_scale=0.5, warmup_epochs=5.0)
@@ -89,6 +90,7 @@ def test_resuming_and_sweeping_exclude_each_other(tmp_path: Path, tiny_run) -> N
     assert_user_error(done, "--find_lr starts from fresh weights", "--ckpt_path")
 
 
+@pytest.mark.slow
 def test_what_the_config_freezes_is_frozen_in_the_sweep(tmp_path: Path) -> None:
     module = Watched(TINY, image_size=64, freeze_layers=["levels.0"])
     find_learning_rate(trainer(tmp_path), module, data())
@@ -96,6 +98,7 @@ def test_what_the_config_freezes_is_frozen_in_the_sweep(tmp_path: Path) -> None:
     assert not {name for name in module.trained if name.startswith("levels.0")}
 
 
+@pytest.mark.slow
 def test_a_sweep_without_finite_losses_suggests_nothing(tmp_path: Path) -> None:
     class Diverged(YOLOModule):
         def training_step(self, batch, batch_index: int) -> Tensor:

@@ -43,6 +43,7 @@ def test_backbone_and_head_are_told_apart() -> None:
         assert all((id(p) in backbone) == name.startswith("backbone") for p in group["params"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sgd", "adamw", "lion", "muon"])
 def test_rates_reach_the_right_groups(kind: str) -> None:
     model = build_model("v9-t", 3)

@@ -54,6 +54,7 @@ def test_the_same_numbers_to_the_last_bit(network: str, parameter: str, precisio
     assert shown.first_module is None
 
 
+@pytest.mark.slow
 def test_states_matter_to_the_noisy_network(tmp_path: Path) -> None:
     # The test above could not fail if the loss did not depend on what is kept.
     path = spoil(tmp_path, NOISY, "PoisonedGradient", f"--trainer.callbacks.name={WEIGHT}")
@@ -97,6 +98,7 @@ def test_bad_targets_are_described() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_other_ranks_shares_are_taken_from_the_bundle(tmp_path: Path) -> None:
     path = spoil(tmp_path, NOISY, "PoisonedGradient", f"--trainer.callbacks.name={WEIGHT}")
     whole = torch.load(path, weights_only=True)

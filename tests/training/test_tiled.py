@@ -21,6 +21,7 @@ def one_image(size: tuple[int, int]) -> Batch:
     return Batch(pixels.permute(2, 0, 1)[None], torch.zeros(0, 6), [record])
 
 
+@pytest.mark.slow
 def test_detections_are_those_of_the_tiles(tiny_run: Run) -> None:
     module = TiledModule.from_checkpoint(tiny_run.best, nms_max_detections=50, nms_iou_threshold=1.0)
     module.tiling = Tiling(64)

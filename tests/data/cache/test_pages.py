@@ -51,6 +51,7 @@ def outcome(folder: Path) -> str:
     return "intact"
 
 
+@pytest.mark.slow
 def test_flipped_bits_between_the_values_crash_nobody(make_cache: MakeCache, tmp_path: Path) -> None:
     cache, use = make_cache(cache_encrypt=True, cache_format="raw")
     content = (use.folder / DATA_FILE).read_bytes()

@@ -48,6 +48,7 @@ def test_damages_are_named(make_cache: MakeCache, encrypt: bool) -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_cannot_be_opened(make_cache: MakeCache, tmp_path: Path) -> None:
     _, use = make_cache(cache_encrypt=True)
     for folder, key, expected in (

@@ -95,6 +95,7 @@ def test_copies_of_pages_are_found(change: Callable[[Image], Image]) -> None:
     assert near_copies(photographed([*pages, *map(change, pages)])) == [Copy(20 + n, n) for n in range(20)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [compressed, halved])
 def test_copies_of_photographs_are_found(change: Callable[[Image], Image], test_data: Path) -> None:
     files = sorted((test_data / "coco128").rglob("*.jpg"))

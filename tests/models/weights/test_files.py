@@ -43,6 +43,7 @@ def test_state_dicts_in_every_wrapping(contents: dict, tmp_path: Path) -> None:
     assert_equal(read_tensors(tmp_path / "x.pt"), OTHER)
 
 
+@pytest.mark.slow
 def test_pickled_networks(tmp_path: Path) -> None:
     one, other = official("v9-t", 3).half(), official("v9-t", 3).half()
     names = {f"model.{n.removeprefix('model.')}": t for n, t in one.state_dict().items()}
@@ -118,6 +119,7 @@ except UserError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no limit on the size of files")
 def test_a_disk_that_is_full_is_a_sentence(tmp_path: Path) -> None:
     done = subprocess.run(

@@ -44,6 +44,7 @@ def assert_same_maps(theirs: DetectionModel, ours: nn.Module, branches: int) -> 
             assert (given - wanted).abs().max() <= 1e-6 * wanted.abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_gelan_file_means_the_same(name: str, tmp_path: Path) -> None:
     theirs = official(name).half()  # the published ones are half precision, whole networks
@@ -55,6 +56,7 @@ def test_gelan_file_means_the_same(name: str, tmp_path: Path) -> None:
     assert_same_maps(theirs, ours, branches=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_dual_file_means_the_same_in_both_branches(name: str, tmp_path: Path) -> None:
     theirs = official(name, dual=True)
@@ -66,6 +68,7 @@ def test_dual_file_means_the_same_in_both_branches(name: str, tmp_path: Path) ->
     assert_same_maps(theirs, ours, branches=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES[:-1])
 def test_file_of_the_rewrite_means_the_same_in_both_branches(name: str, tmp_path: Path) -> None:
     theirs = official(name, dual=True)
@@ -77,6 +80,7 @@ def test_file_of_the_rewrite_means_the_same_in_both_branches(name: str, tmp_path
     assert_same_maps(theirs, ours, branches=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dual", [False, True])
 def test_other_class_count_leaves_exactly_the_class_tensors_fresh(dual: bool, tmp_path: Path) -> None:
     theirs = official("v9-t", 80, dual=dual, class_width=80)  # the width of the published file
@@ -119,6 +123,7 @@ def test_class_width_asked_for_wins_over_the_file(tmp_path: Path) -> None:
     assert all(name.startswith("head.cls.") for name in report.skipped)
 
 
+@pytest.mark.slow
 def test_width_of_the_code_and_of_the_published_file_both_load(tmp_path: Path) -> None:
     for width in (80, 128):
         path = save_official(official("v9-t", class_width=width), tmp_path / f"{width}.pt")

@@ -19,6 +19,7 @@ def s_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_official(official("v9-s", 7, dual=True), tmp_path_factory.mktemp("s") / "yolov9-s.pt")
 
 
+@pytest.mark.slow
 def test_finds_out_what_a_file_holds(s_file: Path) -> None:
     source = open_source(s_file)
     assert (source.architecture, source.layout) == ("v9-s", "dual")

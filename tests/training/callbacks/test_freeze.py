@@ -183,6 +183,7 @@ def test_a_network_without_backbone_is_refused() -> None:
         select_parts(TinyNetwork(2), FreezeOptions(freeze_backbone=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["v9-t", "v9-e"])
 def test_the_backbone_is_what_has_the_backbones_rate(name: str) -> None:
     with torch.device("meta"):

@@ -25,6 +25,7 @@ def spoil(folder: Path, kind: str, *options: str) -> Done:
     return run_yolo(*TINY_FIT, f"--model.model_config={TINY}", *others, f"{POISON}.{kind}", *given, cwd=folder)
 
 
+@pytest.mark.slow
 def test_the_run_stops_within_the_step_and_says_all(tmp_path: Path) -> None:
     done = spoil(tmp_path, "PoisonedTarget", "step=4", "value=1e30", "--model.box_loss_type=mpdiou")
     path = RUN / "non_finite" / "epoch002-step000004.pt"
@@ -43,6 +44,7 @@ def test_the_run_stops_within_the_step_and_says_all(tmp_path: Path) -> None:
     assert (tmp_path / RUN / "checkpoints" / "last.ckpt").is_file()  # of the first epoch
 
 
+@pytest.mark.slow
 def test_the_weights_are_those_of_the_training(tmp_path: Path) -> None:
     spoil(tmp_path, "PoisonedTarget", "step=3")
     bundle = torch.load(tmp_path / RUN / "non_finite/epoch002-step000003.pt", weights_only=True)
@@ -55,6 +57,7 @@ def test_the_weights_are_those_of_the_training(tmp_path: Path) -> None:
     assert ModelCard.from_dict(bundle[CARD_KEY]) == ModelCard.from_dict(last[CARD_KEY])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_an_infinite_gradient_stops_before_it_reaches_the_weights(precision: str, tmp_path: Path) -> None:
     options = f"--trainer.precision={precision}", "--trainer.accumulate_grad_batches=2"
@@ -80,11 +83,13 @@ def test_half_precision_leaves_gradients_to_the_scaler(precision: str, loss: flo
     assert stopped == [True] * stops
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [".nan", "-.inf"])
 def test_other_poisons(value: str, tmp_path: Path) -> None:
     assert_user_error(spoil(tmp_path, "PoisonedTarget", "step=0", f"value={value}"), "the loss is not finite", "step 0")
 
 
+@pytest.mark.slow
 def test_a_step_that_cannot_be_kept_does_not_hide_the_failure(tmp_path: Path) -> None:
     (tmp_path / RUN).mkdir(parents=True)
     (tmp_path / RUN / "non_finite").write_text("in the way")
@@ -93,12 +98,14 @@ def test_a_step_that_cannot_be_kept_does_not_hide_the_failure(tmp_path: Path) ->
     assert_user_error(done, "the loss is not finite", "step 0", "could not be kept in", "non_finite")
 
 
+@pytest.mark.slow
 def test_a_sound_run_leaves_nothing(tmp_path: Path) -> None:
     done = spoil(tmp_path, "PoisonedTarget", "step=99", "--trainer.max_epochs=1")
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / RUN / "non_finite").exists()
 
 
+@pytest.mark.slow
 def test_evidence_reads_what_was_written(tmp_path: Path) -> None:
     spoil(tmp_path, "PoisonedTarget", "step=0")
     evidence = Evidence.read(tmp_path / RUN / "non_finite/epoch001-step000000.pt")
@@ -106,6 +113,7 @@ def test_evidence_reads_what_was_written(tmp_path: Path) -> None:
     assert evidence.losses.keys() == {"box", "cls", "dfl", "total"}
 
 
+@pytest.mark.slow
 def test_images_that_are_encrypted_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(YOLODataModule, "confidential", True)
     done = spoil(tmp_path, "PoisonedTarget", "step=1")

@@ -143,6 +143,7 @@ def bars(*options: str) -> list[type]:
     return [type(c) for c in cli.trainer.callbacks if "ProgressBar" in type(c).__name__]
 
 
+@pytest.mark.slow
 def test_fit_has_one_bar_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert bars() == [YOLOProgressBar]

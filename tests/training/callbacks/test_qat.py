@@ -88,6 +88,7 @@ def module_of(trained: Path | None, **options: Any) -> YOLOModule:
     return YOLOModule(spec.name, network_args=spec.args, image_size=SIZE, weight_path=weights, **options)
 
 
+@pytest.mark.slow
 def test_ranges_are_found_anew_before_the_first_epochs_and_then_held(trained: Path, tmp_path: Path) -> None:
     watch, module, ema = Watch(), module_of(trained), EMACallback(decay=0.9, tau=5)
     trainer = fit(module, [watch, QATCallback(freeze_after=2, num_calibration=3), ema], max_epochs=4)
@@ -110,6 +111,7 @@ def test_ranges_are_found_anew_before_the_first_epochs_and_then_held(trained: Pa
         assert torch.equal(weights[f"model.{name}"], tensor), name
 
 
+@pytest.mark.slow
 def test_ranges_are_those_of_the_weights_as_an_epoch_begins(trained: Path) -> None:
     class Recalibrate(Callback):
         """What calibration by the same images gives the weights of the end of the first epoch."""
@@ -126,6 +128,7 @@ def test_ranges_are_those_of_the_weights_as_an_epoch_begins(trained: Path) -> No
     assert not equal(watch.after_epochs[0], recalibrate.expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("epochs", "calibrated"), [(1, 0), (2, 1)])
 def test_a_resumed_run_calibrates_where_the_straight_one_does(
     trained: Path, tmp_path: Path, epochs: int, calibrated: int
@@ -138,6 +141,7 @@ def test_a_resumed_run_calibrates_where_the_straight_one_does(
     assert equal(watch.after_epochs[-1], ranges(trainer.lightning_module.model)) == (not calibrated)
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_gone_matters_only_while_ranges_are_found_in_it(trained: Path, tmp_path: Path) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
@@ -150,6 +154,7 @@ def test_a_folder_that_is_gone_matters_only_while_ranges_are_found_in_it(trained
         fit(module_of(None), [QATCallback(freeze_after=2, **how)], tmp_path / "a.ckpt", max_epochs=2)
 
 
+@pytest.mark.slow
 def test_held_from_the_start(trained: Path) -> None:
     watch = Watch()
     fit(module_of(trained), [watch, QATCallback(freeze_after=0, num_calibration=3)], max_epochs=2)
@@ -169,6 +174,7 @@ def test_validation_measures_the_simulated_network(trained: Path) -> None:
         assert len(module.model.in_float()(images)[0][0].unique()) > 600
 
 
+@pytest.mark.slow
 def test_a_teacher_holds_the_network_and_its_term_is_logged(trained: Path) -> None:
     terms = []
     for weight in (0.0, 1.0):
@@ -183,6 +189,7 @@ def test_a_teacher_holds_the_network_and_its_term_is_logged(trained: Path) -> No
     assert terms[1] > 0
 
 
+@pytest.mark.slow
 def test_a_step_that_went_wrong_runs_again_to_the_last_bit(trained: Path, tmp_path: Path) -> None:
     """With the term of the teacher, who is not there any more."""
     teacher = tmp_path / "teacher.ckpt"
@@ -211,6 +218,7 @@ def test_a_step_that_went_wrong_runs_again_to_the_last_bit(trained: Path, tmp_pa
     assert shown["losses"]["distill"] == shown["recorded"]["distill"] > 0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_trained_so(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"trains quantised networks, --model.model_config is"):
         fit(YOLOModule(TINY, image_size=SIZE), [QATCallback()], max_epochs=1)
@@ -236,6 +244,7 @@ def test_a_checkpoint_of_other_classes(trained: Path, tmp_path: Path) -> None:
         fit(module_of(tmp_path / "a.ckpt"), [QATCallback()], max_epochs=1)
 
 
+@pytest.mark.slow
 def test_resuming_from_a_run_in_float(trained: Path, tmp_path: Path) -> None:
     trainer = fit(YOLOModule(SMALL, image_size=SIZE), [], max_epochs=1, limit_train_batches=1)
     trainer.save_checkpoint(tmp_path / "float.ckpt")

@@ -70,6 +70,7 @@ def third_batch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_images_and_random_numbers_go_on(third_batch: Path, capsys: pytest.CaptureFixture[str]) -> None:
     straight, resumed = Seen(), Seen()
     run(straight)
