@@ -47,11 +47,11 @@ class Launched:
     """`python -m yolo ARGUMENTS`, begun. As many threads as in this process: their number decides the order of sums."""
 
     def __init__(self, *arguments: str | Path, cwd: Path) -> None:
-        self._outputs = [tempfile.TemporaryFile("w+", encoding="utf-8") for _ in range(2)]  # noqa: SIM115
-        places = [f"/proc/{os.getpid()}/fd/{output.fileno()}" for output in self._outputs]
+        self._outputs = [tempfile.NamedTemporaryFile("w+", encoding="utf-8") for _ in range(2)]  # noqa: SIM115
+        places = [output.name for output in self._outputs]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
         self.process = ForkServerProcess(
-            target=_run, args=([*map(str, arguments)], str(cwd), places, dict(environment)), daemon=False
+            target=_run, args=([*map(str, arguments)], str(cwd), places, dict(environment))
         )
         self.process.start()
 
@@ -62,7 +62,8 @@ class Launched:
         if late:
             self.send_signal(signal.SIGKILL, group=True)
             self.process.join()
-        done = Done(self.process.exitcode or 0, *map(self._text, range(2)))
+        assert self.process.exitcode is not None
+        done = Done(self.process.exitcode, *map(self._text, range(2)))
         if late:
             pytest.fail(f"no end after {seconds} s\n{done.stdout}\n{done.stderr}")
         return done

@@ -199,6 +199,7 @@ TWO = ["--trainer.devices=2", "--trainer.strategy=ddp", "--data.num_workers=0", 
         ("SIGTERM", 1, ["--data.num_workers=0"], 143, "stopped by SIGTERM before the first step"),
         ("SIGINT", 0, ["--data.num_workers=0"], 130, "stopped by SIGINT at once"),
         ("SIGTERM", 0, TWO, 143, "stopped by SIGTERM before the first step"),
+        ("SIGTERM", 1, TWO, 143, "stopped by SIGTERM before the first step"),
         ("SIGINT", 0, TWO, 130, "stopped by SIGINT at once"),
     ],
 )
