@@ -95,8 +95,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
     shutil.copytree(folder / "folder", folder / "datasets/one/images")
     with video_copy(folder / "video.mp4", 10.0) as add:
         add(np.zeros((48, 64, 3), np.uint8))
-    done = run_yolo("fit", "--config=default", "--model.model_config=v9-t", "--data.format=yolo",
-                    "--data.root=path/to/dataset", *SMALL, cwd=folder)  # fmt: skip
+    done = run_yolo("fit", "--config=default", "--data.format=yolo", "--data.root=path/to/dataset", *SMALL,
+                    f"--model.model_config={SMALL_RUN}", cwd=folder)  # fmt: skip
     assert done.returncode == 0, done.stderr
     for name in ("best.ckpt", "other.ckpt"):
         shutil.copy(folder / "runs/default/version_0/checkpoints/best.ckpt", folder / name)
@@ -106,11 +106,18 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
     allow_network(SMALL_NETWORK)
     random_checkpoint(folder / "detector.ckpt", SMALL_NETWORK)
     write_own_dataset(folder / "path/to/its/dataset", folder / "detector.ckpt")
-    done = run_yolo("fit", "--config=small-dataset", "--config=training-experiment/bccd-yolo.yaml", *SMALL, cwd=folder)
+    done = run_yolo(
+        "fit",
+        "--config=small-dataset",
+        "--config=training-experiment/bccd-yolo.yaml",
+        *SMALL,
+        f"--model.model_config={SMALL_RUN}",
+        cwd=folder,
+    )
     assert done.returncode == 0, done.stderr
     poison = ["--trainer.callbacks=tests.training.callbacks.poison.PoisonedTarget", "--trainer.callbacks.step=1"]
-    done = run_yolo("fit", "--config=default", "--model.model_config=v9-t", "--data.format=yolo",
-                    "--data.root=path/to/dataset", *SMALL, *poison, cwd=folder)  # fmt: skip
+    done = run_yolo("fit", "--config=default", "--data.format=yolo", "--data.root=path/to/dataset", *SMALL,
+                    f"--model.model_config={SMALL_RUN}", *poison, cwd=folder)  # fmt: skip
     assert done.returncode == 2, done.stderr
     # A run that went wrong, found where the docs look for it.
     shutil.move(folder / "runs/default/version_1/non_finite", folder / "runs/default/version_0/non_finite")
@@ -123,42 +130,46 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run, key: None
     return folder
 
 
-def network_of(line: str) -> list[str]:
-    """Options for a small network in the place of a line's own, or of the smallest with the parts that it names."""
-    if "--model.network_args" in line:
-        return []
-    any_network = "quickstart" in line and not any(part in line for part in ("model_config", "freeze"))
-    return [f"--model.model_config={SMALL_RUN if any_network else 'v9-t'}"]
+def small_fit(line: str) -> list[str]:
+    """Options that make a `fit` of the docs small, and its network, unless that must have parts that the line names."""
+    options = [*SMALL]
+    if "--model.network_args" not in line:
+        has_parts = any(option in line for option in ("freeze", "weight_path"))
+        options.append(f"--model.model_config={'v9-t' if has_parts else SMALL_RUN}")
+    if "--ckpt_path" in line:
+        options.append("--trainer.max_epochs=2")
+    if "quickstart" in line:
+        options += ["--data.shapes_train=8", "--data.shapes_val=4"]
+    if "cache_only" in line:
+        options.append("--model.image_size=640")  # the size of the cache
+    return options
+
+
+def small(line: str) -> list[str]:
+    """Options that make any line of the docs quick, or possible a second time."""
+    command = line.split()[1]
+    if command == "fit":
+        return small_fit(line)
+    if (command == "export" and "--data." in line) or (command == "sensitivity" and "--map" in line):
+        return ["--data.num_workers=0"]  # each would import everything anew
+    if command == "qat-finetune":
+        return ["--epochs=1", "--num-calibration=2", *SMALL[2:3], *SMALL[4:]]
+    if command == "benchmark" or (command == "validate" and "--devices" in line):
+        return [f"--network={SMALL_RUN}"]  # they measure in processes of their own
+    return ["--force"] if command in ("encrypt-images", "cache-export") else []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("document", "line"), COMMANDS, ids=[line[:60] for _, line in COMMANDS])
 def test_command(document: str, line: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(workplace))
-    arguments = shlex.split(line, comments=True)[1:]
     if "rknn" in line and "YOLO_RKNN_PYTHON" not in os.environ:
         pytest.skip("rknn-toolkit2 needs an environment of its own, which YOLO_RKNN_PYTHON would name")
     if "saved_model" in line and MISSING:
         pytest.skip(MISSING)
-    if arguments[0] == "fit":
-        size = network_of(line)
-        epochs = ["--trainer.max_epochs=2"] if "--ckpt_path" in line else []
-        arguments += [*SMALL, *size, *epochs]
-        if "quickstart" in line:
-            arguments += ["--data.shapes_train=8", "--data.shapes_val=4"]
-        if "cache_only" in line:
-            arguments.append("--model.image_size=640")  # the size of the cache
-    if arguments[0] == "export" and "--data." in line:
-        arguments.append("--data.num_workers=0")  # each would import everything anew
-    if arguments[0] == "qat-finetune":
-        arguments += ["--epochs=1", "--num-calibration=2", *SMALL[2:3], *SMALL[4:]]
-    if arguments[0] == "sensitivity" and "--map" in arguments:
-        arguments.append("--data.num_workers=0")
-    if arguments[0] in ("encrypt-images", "cache-export"):
-        arguments.append("--force")
+    monkeypatch.syspath_prepend(str(workplace))
     run = launch_yolo if "devices" in line else run_yolo
-    done = run(*arguments, cwd=workplace)
-    expected = 1 if arguments[0] == "replay" else 0  # 1 says that the step is not finite, which it is
+    done = run(*shlex.split(line, comments=True)[1:], *small(line), cwd=workplace)
+    expected = 1 if line.startswith("yolo replay") else 0  # 1 says that the step is not finite, which it is
     assert done.returncode == expected, f"{document}: {line}\n{done.stderr}"
 
 

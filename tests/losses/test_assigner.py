@@ -1,4 +1,4 @@
-"""What holds for every assigner, whatever the predictions: each property over 500 random batches.
+"""What holds for every assigner, whatever the predictions: each property over 150 random batches.
 
 The files of the assigners have the quick tests.
 """
@@ -26,7 +26,7 @@ ASSIGNERS = {
     "simota": SimOTAAssigner(),
     "wide simota": SimOTAAssigner(radius=99),
 }
-steady = settings(max_examples=500, deadline=None, derandomize=True)
+steady = settings(max_examples=150, deadline=None, derandomize=True)
 every_assigner = pytest.mark.parametrize("assigner", ASSIGNERS.values(), ids=ASSIGNERS.keys())
 
 

@@ -15,7 +15,7 @@ from yolo.boxes.anchors import make_anchors
 from yolo.losses.assigner import OVERLAP_FLOOR, Assignment
 from yolo.losses.simota import SimOTAAssigner
 
-steady = settings(max_examples=500, deadline=None, derandomize=True)
+steady = settings(max_examples=150, deadline=None, derandomize=True)
 
 
 def reference(case: Case, **options: float) -> SimOTA:
