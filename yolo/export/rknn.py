@@ -80,7 +80,7 @@ def write(source: Source, config: RknnConfig, path: Path) -> Written:
         UserError: the toolkit refuses the network.
     """
     from yolo.environments import run_worker
-    from yolo.export.ungroup import ungroup
+    from yolo.export.rknn_graph import adapt
     from yolo.quantization import is_quantized
     from yolo.runtime.rknn import ENVIRONMENT, write_simulation
 
@@ -89,7 +89,7 @@ def write(source: Source, config: RknnConfig, path: Path) -> Written:
         folder = Path(name)
         onnx.write(source, onnx.OnnxConfig(form="raw"), folder / "model.onnx")
         if learnt:
-            ungroup(folder / "model.onnx")
+            adapt(folder / "model.onnx")
         settings = {
             "quantization": "learnt" if learnt else numbers,
             "target_platform": config.target_platform,
