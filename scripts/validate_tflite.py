@@ -22,6 +22,7 @@ import yaml
 from yolo.commands.measure_options import MeasureOptions
 from yolo.commands.measurement import Measurement, prepare
 from yolo.commands.outcome import OutcomeOptions, conclude
+from yolo.commands.output_place import require_file
 from yolo.data.options import DataOptions
 from yolo.errors import UserError, require_ranges
 from yolo.evaluation.metrics_file import write_metrics
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the script. Exits with 2 and one sentence when the input is at fault."""
     try:
         run(parse(sys.argv[1:] if arguments is None else arguments))
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
@@ -101,6 +102,8 @@ def run(options: Options) -> None:
     card = read_card(options.model)
     if options.num_classes not in (None, len(card.class_names)):
         raise UserError(f"--num-classes is {options.num_classes}, {options.model} has {len(card.class_names)} classes")
+    target = options.model.with_name(f"{options.model.stem}_metrics.json")
+    require_file(target, "the file of the numbers")
     operating = max(options.conf_threshold, card.config["model"]["conf_prod"])
     how = MeasureOptions(
         options.model, conf=options.conf_threshold, iou=options.iou_threshold, conf_prod=operating, device="cpu"
@@ -108,15 +111,14 @@ def run(options: Options) -> None:
     with tempfile.TemporaryDirectory() as names:
         measurement = prepare(how, dataset(options, card, Path(names)))
         measurement.read_data(first=options.num_images)
-        measure(measurement, options)
+        measure(measurement, options, target)
 
 
-def measure(measurement: Measurement, options: Options) -> None:
-    """Measure what is prepared."""
+def measure(measurement: Measurement, options: Options, target: Path) -> None:
+    """Measure what is prepared; the numbers go to `target`."""
     outcome = measurement.outcome(measurement.run())
     nothing = OutcomeOptions(save_plots=False, save_json=False, save_report=False)
     conclude(replace(outcome, title=f"{options.model} on {len(outcome.metrics.records)} images"), nothing)
-    target = options.model.with_name(f"{options.model.stem}_metrics.json")
     settings = {**outcome.settings, "images": len(outcome.metrics.records)}
     write_metrics(outcome.metrics.analysis, target, settings=settings)
     print(f"written: {target}")

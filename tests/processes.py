@@ -7,10 +7,12 @@ signals, output and an end of its own all the same.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import multiprocessing
 import os
 import runpy
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -47,26 +49,42 @@ class Launched:
     """`python -m yolo ARGUMENTS`, begun. As many threads as in this process: their number decides the order of sums."""
 
     def __init__(self, *arguments: str | Path, cwd: Path) -> None:
-        self._outputs = [tempfile.NamedTemporaryFile("w+", encoding="utf-8") for _ in range(2)]  # noqa: SIM115
+        self._outputs = [tempfile.NamedTemporaryFile("w+", encoding="utf-8", errors="replace") for _ in range(2)]  # noqa: SIM115
         places = [output.name for output in self._outputs]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
         self.process = ForkServerProcess(
             target=_run, args=([*map(str, arguments)], str(cwd), places, dict(environment))
         )
         self.process.start()
+        atexit.register(self._kill)  # a test may fail before its end, and multiprocessing waits for it
 
     def finish(self, seconds: float = 180) -> Done:
-        """How it ends. Fails the test, and ends its whole session, after a number of seconds."""
+        """How it ends. Fails the test, and ends its whole session, when it or what it started lives longer."""
         self.process.join(seconds)
         late = self.process.exitcode is None
-        if late:
-            self.send_signal(signal.SIGKILL, group=True)
-            self.process.join()
+        left = late or not self._is_gone(10)  # workers of a killed process look for it every 5
+        self._kill()
+        self.process.join()
+        atexit.unregister(self._kill)
         assert self.process.exitcode is not None
         done = Done(self.process.exitcode, *map(self._text, range(2)))
-        if late:
-            pytest.fail(f"no end after {seconds} s\n{done.stdout}\n{done.stderr}")
+        if left:
+            what = f"no end after {seconds} s" if late else "processes that it started outlive it"
+            pytest.fail(f"{what}\n{done.stdout}\n{done.stderr}")
         return done
+
+    def _is_gone(self, seconds: float) -> bool:
+        """Whether all of its session end within a number of seconds."""
+        end = time.monotonic() + seconds
+        while living(self.process.pid):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+        return True
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.send_signal(signal.SIGKILL, group=True)
 
     def send_signal(self, number: int, group: bool = False) -> None:
         """To the process, or to all of its session."""
@@ -78,7 +96,7 @@ class Launched:
         end = time.monotonic() + seconds
         while not reached():
             assert time.monotonic() < end, "never reached"
-            assert self.process.exitcode is None, self._text(1)
+            assert self.process.exitcode is None or reached(), self._text(1)
             time.sleep(0.01)
 
     @property
@@ -91,10 +109,23 @@ class Launched:
         return self._outputs[output].read()
 
 
-def launch_yolo(*arguments: str | Path, cwd: Path, seconds: float = 180) -> Done:
+def living(group: int | None) -> list[int]:
+    """Processes of a group but for those that have ended and wait for their parent."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,pgid=,stat="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    return [int(pid) for pid, of, state in rows if int(of) == group and not state.startswith("Z")]
+
+
+def launch_yolo(*arguments: str | Path, cwd: Path, seconds: float = 180, fresh: bool = False) -> Done:
     """`python -m yolo ARGUMENTS` in a process of its own, as signals and several devices need it: Lightning starts the
-    further processes with the command line of the first."""
-    return Launched(*arguments, cwd=cwd).finish(seconds)
+    further processes with the command line of the first. A fork ends at once, a `fresh` interpreter winds up."""
+    if not fresh:
+        return Launched(*arguments, cwd=cwd).finish(seconds)
+    done = subprocess.run(
+        [sys.executable, "-m", "yolo", *arguments], cwd=cwd, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=seconds, start_new_session=True,
+    )  # fmt: skip
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 def _run(arguments: list[str], folder: str, outputs: list[str], environment: dict[str, str]) -> None:

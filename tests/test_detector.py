@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from tests.conftest import Run
+from tests.export.random_network import random_checkpoint
 from yolo import Detections, Detector
 from yolo.boxes.nms import NMSOptions
 from yolo.errors import UserError
@@ -52,7 +53,10 @@ def test_thresholds_come_from_the_checkpoint_unless_given(detector: Detector) ->
     assert detector.thresholds(iou=0.3) == NMSOptions(0.25, 0.3, 300)
 
 
-def test_deployed_network_has_no_training_parts(detector: Detector) -> None:
+def test_deployed_network_has_no_training_parts(tmp_path: Path) -> None:
+    path = random_checkpoint(tmp_path / "a.ckpt", "v9-t")
+    assert any(name.startswith("model.auxiliary.") for name in torch.load(path, weights_only=True)["state_dict"])
+    detector = Detector.load(path, device="cpu")
     assert detector.model.auxiliary is None
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in detector.model.modules())
 

@@ -111,3 +111,10 @@ def test_where_an_interpreter_is_looked_for(tmp_path: Path, monkeypatch: pytest.
         other.python()
     monkeypatch.setenv("YOLO_X_PYTHON", os.path.realpath(sys.executable))
     assert other.python() == Path(os.path.realpath(sys.executable))
+
+
+def test_what_is_no_python_has_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Environment("X export", "nowhere_to_be_found", "YOLO_X_PYTHON", ".venv-x", "scripts/setup_x.sh")
+    monkeypatch.setenv("YOLO_X_PYTHON", "/bin/true")
+    with pytest.raises(UserError, match="X export needs nowhere_to_be_found, which /bin/true does not have"):
+        other.require_package()

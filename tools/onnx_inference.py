@@ -227,6 +227,8 @@ def main():
     for path in (options.model, options.image, options.class_names):
         if path and not Path(path).is_file():
             sys.exit(f"error: {path}: no such file")
+    if options.output and Path(options.output).resolve() == Path(options.image).resolve():
+        sys.exit(f"error: --output is {options.output}, the image itself")
     image = None
     with contextlib.suppress(cv2.error):
         image = cv2.imread(options.image)

@@ -61,8 +61,9 @@ class Environment:
     def require_package(self) -> None:
         """UserError unless the interpreter is there and has the package."""
         python = self.python()
-        code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({self.package!r}) is None)"
-        if subprocess.run([python, "-c", code], capture_output=True, env=_alone()).returncode:
+        code = f"import importlib.util; print(importlib.util.find_spec({self.package!r}) is not None)"
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, errors="replace", env=_alone())
+        if done.stdout.strip() != "True":  # as what is no Python at all would not say
             raise UserError(
                 f"{self.purpose} needs {self.package}, which {python} does not have: bash {self.setup} makes an "
                 f"environment that does, or set {self.variable} to the python of another"

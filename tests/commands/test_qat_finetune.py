@@ -23,7 +23,7 @@ from tests.processes import ROOT, Done, launch_yolo
 from tests.quantization.test_network import SMALL
 from yolo import Detector
 from yolo.cli import COMMANDS
-from yolo.commands.qat_finetune import QATOptions, float_card, run_config, split_arguments
+from yolo.commands.qat_finetune import QATOptions, float_card, key_of, run_config, split_arguments
 from yolo.errors import UserError
 from yolo.models.checkpoint import CARD_KEY, load_model
 from yolo.quantization import is_quantized
@@ -114,6 +114,9 @@ def test_whose_options_are_whose() -> None:
     assert own == ["-c", "a.ckpt", "-oruns.2/x", "--lr", "1e-3", "--keep-float=head.box.*", "--ckpt-path=last"]
     assert others == ["--data.root", "some.where", "--trainer.devices=2", "--model.momentum", "-1"]
     assert "qat-finetune" in COMMANDS
+    for given in (["--data.encryption_key", "a=b"], ["--data.encryption_key=a=b"]):
+        assert key_of(["--data.root=x", *given, "--model.momentum=1"]) == given
+    assert key_of(["--data.root=x"]) == []
 
 
 @pytest.mark.slow

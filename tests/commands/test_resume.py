@@ -52,9 +52,11 @@ def signal_at(signal: str, epoch: int, batch: int, **where: bool) -> list[str]:
     return callback + [f"--trainer.callbacks.{name}={value}" for name, value in aim.items()]
 
 
-def interrupted_fit(folder: Path, signal: str, epoch: int, batch: int, *options: str, **where: bool) -> Done:
+def interrupted_fit(
+    folder: Path, signal: str, epoch: int, batch: int, *options: str, fresh: bool = False, **where: bool
+) -> Done:
     """`yolo fit` in a process of its own, which gets a signal."""
-    return launch_yolo(*FIT, *signal_at(signal, epoch, batch, **where), *options, cwd=folder)
+    return launch_yolo(*FIT, *signal_at(signal, epoch, batch, **where), *options, cwd=folder, fresh=fresh)
 
 
 def straight(options: list[str]) -> Callable[[pytest.TempPathFactory], Path]:
@@ -128,7 +130,7 @@ def test_resumed_between_epochs(workers: list[str], straight_run: Path, tmp_path
 
 
 def test_killed_in_the_middle_of_epoch_4(straight_run: Path, tmp_path: Path) -> None:
-    killed = interrupted_fit(tmp_path, "SIGKILL", 4, 2, "--data.num_workers=0")
+    killed = interrupted_fit(tmp_path, "SIGKILL", 4, 2, *WORKERS["spawned workers"])  # which end by themselves
     assert killed.returncode == -9
     done = fit(tmp_path, "--data.num_workers=0", "--ckpt_path=last")
     assert "resumed in epoch 4, at step 15" in done.stdout
@@ -147,7 +149,7 @@ def test_killed_with_a_checkpoint_every_two_steps(straight_run: Path, tmp_path: 
 @workers
 def test_terminated_in_the_middle_of_epoch_4(workers: list[str], straight_run: Path, tmp_path: Path) -> None:
     # The whole group, as systemd and SLURM do: the workers must live until the checkpoint is written.
-    stopped = interrupted_fit(tmp_path, "SIGTERM", 4, 1, *workers, group=True)
+    stopped = interrupted_fit(tmp_path, "SIGTERM", 4, 1, *workers, group=True, fresh=True)
     assert stopped.returncode == 143, stopped.stderr
     assert "Traceback" not in stopped.stderr
     said = re.search(r"^stopped by SIGTERM at epoch 4, step 17; resume with: yolo (fit .*)$", stopped.stdout, re.M)

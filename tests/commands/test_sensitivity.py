@@ -59,3 +59,15 @@ def test_what_is_refused(place: Path) -> None:
         (["--calibration-images=nowhere"], "nowhere, which is no folder"),
     ):
         assert_user_error(run_yolo("sensitivity", "-c", "a.ckpt", *options, cwd=place), sentence)
+
+
+@pytest.mark.slow
+def test_ranges_are_of_as_many_images_as_asked(place: Path) -> None:
+    reports = []
+    for number in (1, 4):
+        options = ["--calibration-images=data/images/val", f"--num-calibration={number}", "--num-images=4", "--depth=1"]
+        done = run_yolo("sensitivity", "-c", "a.ckpt", *options, "-o", "s.json", cwd=place)
+        assert done.returncode == 0, done.stderr
+        reports.append(json.loads((place / "s.json").read_text()))
+    assert reports[0]["images"] == reports[1]["images"] == 4
+    assert reports[0]["parts"] != reports[1]["parts"]

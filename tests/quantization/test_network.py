@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
-from tests.export.random_network import card_of, randomise
+from tests.export.random_network import card_of, random_checkpoint, randomise
 from tests.export.small_network import SmallNetwork
 from yolo.errors import UserError
 from yolo.export.parity import random_images
@@ -256,3 +256,16 @@ def test_changing_the_mode_draws_no_random_numbers(network: QuantizedNetwork) ->
     network.eval()
     assert not any(module.training for module in network.modules())
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.slow
+def test_gradients_reach_every_weight_of_v9_t(tmp_path: Path) -> None:
+    base, card = load_model(random_checkpoint(tmp_path / "a.ckpt", "v9-t"))
+    network = QuantizedNetwork.started_from(base, QuantizedNetwork.spec(card.network, card.image_size).args)
+    images = random_images(2, card.image_size)
+    network.calibrate(images.split(1))
+    network.train()
+    sum(level.square().mean() for level in network(images)[0]).backward()
+    weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    assert len(weights) > 300
+    assert all(weight.grad is not None and weight.grad.isfinite().all() and weight.grad.any() for weight in weights)

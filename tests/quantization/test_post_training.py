@@ -5,6 +5,7 @@ import torch
 
 pytest.importorskip("torchao")
 from tests.export.tflite_files import SIZE, calibration, small_network
+from yolo.errors import UserError
 from yolo.models.exportable import ExportableModel, RawOutputs
 from yolo.models.head import branch
 from yolo.quantization.post_training import (
@@ -56,3 +57,13 @@ def test_equal_biases_are_parted() -> None:
     bias = quantized_graph(graph).get_parameter("bias")
     assert bias[:-1].tolist() == [-3.0] * 4
     assert -3 < bias[-1] < -3 + 1e-6
+
+
+class Bright(torch.nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images * 2 if images.mean() > 0.7 else images
+
+
+def test_what_depends_on_numbers_in_the_images_has_no_graph() -> None:
+    with pytest.raises(UserError, match=r"torch.export cannot make a graph of the network: .*data-dependent"):
+        exported_graph(Bright(), torch.zeros(1, 3, 8, 8))

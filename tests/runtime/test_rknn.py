@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from pathlib import Path
@@ -75,3 +76,12 @@ def test_without_the_toolkit(path: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.delenv("YOLO_RKNN_PYTHON", raising=False)
     with pytest.raises(UserError, match=r"RKNN needs rknn in an environment .* bash scripts/setup_rknn_export.sh"):
         open_network(path)
+
+
+def test_an_archive_of_damaged_bytes(path: Path) -> None:
+    archive = simulation_of(path)
+    content = archive.read_bytes()
+    for place in range(len(content)):
+        archive.write_bytes(content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :])
+        with contextlib.suppress(UserError):  # some bytes say nothing
+            read_record(path)

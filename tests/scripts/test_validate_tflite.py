@@ -102,3 +102,14 @@ def test_wrong_flags(flags: list[str], fragment: str, folder: Path, capsys: pyte
     assert error.count("error: ") == 1
     assert fragment in error
     assert not (folder / "a_metrics.json").exists()
+
+
+def test_a_folder_where_the_numbers_go(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a_metrics.json").mkdir()
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(yolo_flags(folder))
+    finally:
+        (folder / "a_metrics.json").rmdir()
+    assert ended.value.code == 2
+    assert "a_metrics.json, which is a folder, expected a file" in capsys.readouterr().err

@@ -130,12 +130,14 @@ def test_wrong_input(folder: Path, tmp_path: Path) -> None:
     names.write_text("one\n")
     broken.write_text("no image")
     model, image = ["--model", folder / "full.onnx"], ["--image", folder / "image.png"]
+    (tmp_path / "same.png").symlink_to(folder / "image.png")
     for arguments, sentence in (
         ([*model, "--image", "none.png"], "none.png: no such file"),
         (["--model", "none.onnx", *image], "none.onnx: no such file"),
         ([*model, "--image", broken], "not an image"),
         ([*model, *image, "--num-classes", "4"], "--num-classes is 4, the file has 3"),
         ([*model, *image, "--class-names", names], "1 names for 3 classes"),
+        ([*model, *image, "--output", tmp_path / ".." / tmp_path.name / "same.png"], "the image itself"),
     ):
         done = detect(*arguments)
         assert done.returncode == 1

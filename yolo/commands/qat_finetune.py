@@ -102,7 +102,7 @@ def main(arguments: Sequence[str]) -> None:
         cli = make_cli(["--config", str(file), *others, *resume])
     run = Path(cli.trainer.log_dir or "")  # asks all processes
     if options.export_tflite and cli.trainer.is_global_zero:
-        _export(best_checkpoint(cli.trainer), run)
+        _export(best_checkpoint(cli.trainer), run, others)
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -208,12 +208,21 @@ def _refuse(options: QATOptions, others: Sequence[str], card: ModelCard) -> None
         )
 
 
-def _export(checkpoint: BestCheckpoint | None, run: Path) -> None:
-    """The best checkpoint's file, measured on the data of the run."""
+def _export(checkpoint: BestCheckpoint | None, run: Path, others: list[str]) -> None:
+    """The best checkpoint's file, measured on the data of the run, whose key is in no file."""
     from yolo.commands.export import main as export
 
     best = checkpoint.best_path if checkpoint else None
     if best is None:
         raise UserError("--export-tflite finds no best checkpoint: this run has written none")
-    target, data = run / "model_int8.tflite", ["--config", str(run / "config.yaml")]
+    target, data = run / "model_int8.tflite", ["--config", str(run / "config.yaml"), *key_of(others)]
     export(["--checkpoint", str(best), "--format", "tflite", "--output", str(target), *data])
+
+
+def key_of(others: list[str]) -> list[str]:
+    """The option with the key, if it was given, out of options of `yolo fit`."""
+    flag = "--data.encryption_key"
+    for number, item in enumerate(others):
+        if item == flag or item.startswith(f"{flag}="):
+            return others[number : number + (2 if item == flag else 1)]
+    return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,8 @@ def main(arguments: Sequence[str]) -> None:
     model, card = load_model(options.checkpoint)
     measured = None if dataset is None else _measurement(options, dataset)
     calibration = _images(options, card, measured)
-    network = _quantized(model, card, calibration)
+    ranges = replace(calibration, readers=spread(calibration.readers, options.num_calibration))
+    network = _quantized(model, card, ranges)
     partly = PartlyQuantized(network, options.depth).eval()
     chosen = spread(calibration.readers, options.num_images)
     noise = measure_noise(partly, type(calibration)(calibration.source, chosen))

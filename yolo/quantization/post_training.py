@@ -22,10 +22,17 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def exported_graph(network: nn.Module, images: Tensor, any_batch: bool = False) -> GraphModule:
-    """The network as a graph of ATen operators for inputs shaped like `images`, in any number if so asked."""
+    """The network as a graph of ATen operators for inputs shaped like `images`, in any number if so asked.
+
+    UserError when what it computes depends on the numbers in the images, which a graph cannot.
+    """
     shapes = ({0: torch.export.Dim("batch", min=1, max=65536)},) if any_batch else None
     with _quiet(), torch.no_grad():
-        exported: Any = torch.export.export(network.eval(), (images,), dynamic_shapes=shapes, strict=False).module()
+        try:
+            exported: Any = torch.export.export(network.eval(), (images,), dynamic_shapes=shapes, strict=False).module()
+        except RuntimeError as error:  # as its own exceptions are
+            reason = (str(error).strip() or repr(error)).splitlines()[0]
+            raise UserError(f"torch.export cannot make a graph of the network: {reason}") from error
     return exported
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from yolo.runtime.network import ExportedNetwork
 
 ENVIRONMENT = Environment("RKNN", "rknn", "YOLO_RKNN_PYTHON", ".venv-rknn", "scripts/setup_rknn_export.sh")
 CONTENTS = "contents.json"
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, TypeError, ValueError, RuntimeError)
+"""What reading a damaged archive raises."""
 LARGEST = 2**30
 """Bytes of a file in an archive."""
 
@@ -86,7 +89,7 @@ def _unpack(path: Path, folder: Path) -> ExportRecord:
             record, digest = ExportRecord.from_json(contents["record"], str(archive)), contents["rknn_sha256"]
             for name in contents["files"]:
                 (folder / Path(name).name).write_bytes(_content(packed, name))
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise UserError(f"{archive}: not as `yolo export` writes it ({str(error)[:120]})") from error
     if digest_of(path) != digest:
         raise UserError(f"{path}: {archive.name} beside it belongs to another file, or one of them was changed")
