@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,22 @@ class Unsupported(TinyNetwork):
 def test_operators_that_onnx_lacks(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--opset is 17: .*bessel_j0"):
         exported(Unsupported(3).eval(), OnnxConfig(), tmp_path / "a.onnx")
+
+
+class Bright(TinyNetwork):
+    """Does something else with bright images, which no graph can."""
+
+    def forward(self, images: Tensor) -> tuple[Maps, ...]:
+        return super().forward(images * 2 if images.mean() > 0.7 else images)
+
+
+def test_of_an_if_on_what_is_in_an_image_is_said_where_it_is(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        exported(TinyNetwork(3).eval(), OnnxConfig(), tmp_path / "a.onnx")
+    with pytest.warns(torch.jit.TracerWarning, match="Converting a tensor to a Python boolean") as said:
+        exported(Bright(3).eval(), OnnxConfig(), tmp_path / "a.onnx")
+    assert {entry.filename for entry in said} == {__file__}
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
@@ -160,7 +161,8 @@ def _export(job: Job) -> None:
         (folder / beside).write_text(report.to_json(), encoding="utf-8")
     print(f"written: {target} and {target.with_name(beside)}")
     if job.measured is None:
-        print(f"accuracy was not measured: yolo validate -c {target} --data.root=DATASET --data.format=FORMAT")
+        quoted = shlex.quote(str(target))
+        print(f"accuracy was not measured: yolo validate -c {quoted} --data.root=DATASET --data.format=FORMAT")
 
 
 def _compare(job: Job, exportable: ExportableModel, written: Written, path: Path) -> Parity:

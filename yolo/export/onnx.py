@@ -175,10 +175,14 @@ def _name_shapes(proto: ModelProto, record: ExportRecord) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch says about its tracer: that it is old, and that shapes become constants, as they should."""
+    """Without what torch says about its tracer: that it is old, and that our shapes become constants, as they should.
+
+    Of a network of one's own it is said: an `if` on numbers in an image is in the file as it was for one image.
+    """
     import torch
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        tracer: Any = torch.jit.TracerWarning  # type: ignore[attr-defined]
+        warnings.filterwarnings("ignore", category=tracer, module=r"(yolo|torch)\.")
         yield
