@@ -19,14 +19,18 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_what_stays_float(script: ModuleType, tmp_path: Path) -> None:
-    """The convolution that sees the image, and those that give box logits; weights are inputs of such graphs, too."""
+    """The convolution that sees the image, and the last two for box logits; weights are inputs of such graphs, too."""
     node, value = onnx.helper.make_node, onnx.helper.make_tensor_value_info
     nodes = [
         node("Identity", ["images"], ["images_int8"]),
         node("Conv", ["images_int8", "weight"], ["stem"]),
         node("exSwish", ["stem"], ["stem_act"]),
         node("Conv", ["stem_act", "weight"], ["deep"]),
-        node("Conv", ["deep", "weight"], ["box_int8"]),
+        node("exSwish", ["deep"], ["deep_act"]),
+        node("Conv", ["deep_act", "weight"], ["hidden"]),
+        node("exSwish", ["hidden"], ["hidden_act"]),
+        node("exDataConvert", ["hidden_act"], ["hidden_float"]),
+        node("Conv", ["hidden_float", "weight"], ["box_int8"]),
         node("exDataConvert", ["box_int8"], ["box_logits_0"]),
         node("Conv", ["deep", "weight"], ["class_int8"]),
         node("exDataConvert", ["class_int8"], ["class_logits_0"]),
@@ -38,7 +42,7 @@ def test_what_stays_float(script: ModuleType, tmp_path: Path) -> None:
     )
     path = tmp_path / "model.model"
     path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
-    assert script.edges(path) == ["stem", "stem_act", "box_int8"]
+    assert script.edges(path) == ["stem", "stem_act", "box_int8", "hidden_act", "hidden"]
 
 
 def test_it_is_written_before_the_ranges(script: ModuleType, tmp_path: Path) -> None:

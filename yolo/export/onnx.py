@@ -70,32 +70,38 @@ def require(config: OnnxConfig) -> None:
         raise UserError(f"ONNX export needs {' and '.join(missing)}: pip install 'yolo[export]'")
 
 
-def write(source: Source, config: OnnxConfig, path: Path) -> Written:
+def write(source: Source, config: OnnxConfig, path: Path, in_integers: bool = True) -> Written:
     """Write the file, with the record in it, after onnx.checker has passed it.
 
     Args:
         source: its model in float16 where the config says half. A network that has learnt ranges gives an INT8 file.
         config: options.
         path: of the file.
+        in_integers: of an INT8 file: write it such that onnxruntime computes in integers.
 
     Raises:
         UserError: torch cannot express the network in this opset, or onnx.checker refuses the graph.
     """
     import onnx
 
+    from yolo.export.onnx_integers import compute_in_integers
     from yolo.models.exportable import WithOutputs
     from yolo.quantization import is_quantized
     from yolo.quantization.post_training import quantized_graph
+    from yolo.quantization.rewrites import average_by_convolution
     from yolo.runtime.metadata import RECORD_KEY
 
-    record = source.record
-    if is_quantized(source.model.network):
-        graph = quantized_graph(source.model.network.with_scales(), int8_weights=True)
+    record, network = source.record, source.model.network
+    if is_quantized(network):
+        prepared = network.with_scales()
+        graph = quantized_graph(average_by_convolution(prepared) if in_integers else prepared, int8_weights=True)
         _export_graph(WithOutputs(graph, source.model).eval(), source, config, path)
     else:
         _trace(source, config, path)
     proto = onnx.load(path)
     _name_shapes(proto, record)
+    if is_quantized(network) and in_integers:
+        compute_in_integers(proto.graph)
     if config.simplify:
         import onnxslim
 

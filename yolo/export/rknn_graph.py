@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from yolo.export.onnx_integers import drop_unused
+
 if TYPE_CHECKING:
     import onnx
 
@@ -81,7 +83,4 @@ def keep_scales(graph: onnx.GraphProto) -> None:
         if values in constants:
             finer = np.rint(constants[values] / SYMMETRIC).clip(-128, 127)
             node.input[0] = replace(values, finer.astype(np.int8))
-    used = {name for node in graph.node for name in node.input}
-    kept = [entry for entry in graph.initializer if entry.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    drop_unused(graph)

@@ -155,13 +155,13 @@ def _values(arguments: Any) -> Any:
 
 def _weights(quantizer: PerChannelFakeQuantize, weights: Tensor) -> Weights:
     scales = quantizer.scales(weights).view(-1, *[1] * (weights.ndim - 1))
-    steps = _constant(weights.double() / scales.double())
-    return Weights(steps.clamp(quantizer.quant_min, quantizer.quant_max), scales)
+    steps = half_away(weights.double() / scales.double())
+    return Weights(steps.clamp(quantizer.quant_min, quantizer.quant_max).float(), scales)
 
 
-def _constant(steps: Tensor) -> Tensor:
-    """Rounded as the converter does: in 64 bits, and half away from 0."""
-    return (steps.sign() * (steps.abs() + 0.5).floor()).float()
+def half_away(steps: Tensor) -> Tensor:
+    """Constants in 64 bits, rounded as the converter does: half away from 0."""
+    return steps.sign() * (steps.abs() + 0.5).floor()
 
 
 def _rounded(quantizer: FakeQuantize, number: Any) -> Levels:
@@ -175,7 +175,7 @@ def _convolved(images: Levels, weights: Weights, bias: Tensor | None = None, *re
     """The bias in whole steps of the products."""
     scales = weights.scale.flatten()
     if bias is not None:
-        bias = _constant(bias.double() / (images.scale.double() * scales.double()))
+        bias = half_away(bias.double() / (images.scale.double() * scales.double())).float()
     sums = torch.conv2d(images.steps, weights.steps, bias, *rest)
     return Sums(sums.round(), (images.scale * scales).view(-1, 1, 1))  # GPUs have algorithms with fractions
 
