@@ -187,7 +187,7 @@ def _listed(runs: Path) -> list[dict[str, Any]]:
         (["--trainer.callbacks=null"], "QATCallback finds, and --trainer.callbacks has none"),
         (["--backend=onednn"], "--backend"),
         (["--epochs=0"], "--epochs is 0"),
-        (["--val-every=30"], "check_val_every_n_epoch is 30, but there are only 20 epochs"),
+        (["--val-every=30"], "--val-every is 30, but there are only 20 epochs"),
         (["--lr=0"], "--lr is 0"),
         (["--config=nowhere.yaml"], "nowhere.yaml"),
         (["--data.letterbox=corner"], "data.letterbox is 'corner', the checkpoint was trained with 'center'"),
@@ -195,7 +195,7 @@ def _listed(runs: Path) -> list[dict[str, Any]]:
 )
 def test_what_is_refused(options: list[str], sentence: str, trained: Path, tmp_path: Path) -> None:
     assert_user_error(finetune(tmp_path, trained, *options), sentence)
-    assert not list(tmp_path.rglob("*.ckpt"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
@@ -206,7 +206,7 @@ def test_checkpoints_that_are_refused(straight: Path, trained: Path, tmp_path: P
     resume = finetune(tmp_path, trained, f"--ckpt_path={trained}")
     assert_user_error(resume, "holds no state to resume from")
     other = finetune(tmp_path, trained, "--keep-float=stem", f"--ckpt_path={quantised}")
-    assert_user_error(other, "the checkpoint holds the network", "the run is for")
+    assert_user_error(other, "in INT8 with keep_float [], the run is for", "with keep_float ['stem']")
     contents = torch.load(trained, weights_only=True)
     contents[CARD_KEY].update(dataset_names=("a", "b"), class_names=("a", "b"))
     torch.save(contents, tmp_path / "two.ckpt")

@@ -94,9 +94,10 @@ class Unsupported(TinyNetwork):
         return super().forward(torch.special.bessel_j0(images))
 
 
-def test_operators_that_onnx_lacks(tmp_path: Path) -> None:
+def test_operators_that_onnx_lacks(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match=r"--opset is 17: .*bessel_j0"):
         exported(Unsupported(3).eval(), OnnxConfig(), tmp_path / "a.onnx")
+    assert capfd.readouterr() == ("", "")  # no graph of torch's
 
 
 class Bright(TinyNetwork):

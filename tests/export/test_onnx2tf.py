@@ -29,6 +29,9 @@ def test_an_interpreter_without_the_packages(tmp_path: Path, monkeypatch: pytest
     python.chmod(0o755)
     monkeypatch.setattr("yolo.environments.find_spec", lambda name: None)
     monkeypatch.setenv("YOLO_TFLITE_PYTHON", str(python))
+    with pytest.raises(UserError, match=r"needs onnx2tf, which .*python does not have: bash scripts/setup_tflite_"):
+        onnx2tf.require()
+    monkeypatch.setattr("yolo.environments.Environment.require_package", lambda _: None)
     with pytest.raises(UserError, match=r"onnx2tf_convert.py failed with status 1: .* lacks onnx2tf and"):
         onnx2tf.require()
 

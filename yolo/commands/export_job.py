@@ -127,6 +127,8 @@ def _require_learnt(options: ExportOptions, card: ModelCard) -> None:
         raise UserError(f"{checkpoint} has learnt its ranges: nothing is calibrated, leave those options out")
     if options.opset is not None and options.opset < GRAPH_OPSET:
         raise UserError(f"--opset is {options.opset}, ONNX files of yolo qat-finetune have at least {GRAPH_OPSET}")
+    if options.converter == "onnx2tf":
+        raise UserError(f"{checkpoint} has learnt its ranges, which --converter onnx2tf drops: leave that option out")
     if options.hardswish:
         raise UserError(f"{checkpoint} has learnt the ranges of the functions that it has: leave --hardswish out")
     if not options.float_edges:

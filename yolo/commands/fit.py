@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +41,7 @@ from yolo.training.distributed import ending_together, refuse_setup
 from yolo.training.loggers import LoggedConfig, LogOutcome, complete_loggers, finish, refuse_secrets, require_packages
 from yolo.training.lr_finder import find_learning_rate
 from yolo.training.module import YOLOModule
+from yolo.training.run_folder import keep_metrics, no_folder_without_training
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 LOGGED = tuple(f"val/{name}" for name in METRIC_NAMES)
@@ -136,9 +136,9 @@ class FitCLI(LightningCLI):
                 kwargs["ckpt_path"] = find_last(self.trainer)
             model.continue_from(card_to_resume(kwargs["ckpt_path"]))
             self.rows_before = read_rows(Path(kwargs["ckpt_path"]).absolute().parent.parent / "metrics.csv")
-        _keep_metrics(self.trainer)
+        keep_metrics(self.trainer)
         memory = training_settings(self.trainer, model, self.datamodule)
-        with ending_together(self.trainer, memory), memory_at_fault(memory):
+        with no_folder_without_training(self.trainer), ending_together(self.trainer, memory), memory_at_fault(memory):
             if self.find_lr:
                 find_learning_rate(self.trainer, model, **kwargs)
             else:
@@ -148,14 +148,6 @@ class FitCLI(LightningCLI):
     def after_fit(self) -> None:
         """Show what was learned."""
         show_run(self.trainer, self.model, self.datamodule, self.rows_before)
-
-
-def _keep_metrics(trainer: Trainer) -> None:
-    """Give metrics.csv of an earlier run in the same folder another name: the logger would replace it."""
-    file = Path(trainer.log_dir or "") / "metrics.csv"  # the processes agree on the folder, so all of them must ask
-    if trainer.is_global_zero and file.is_file():
-        number = next(n for n in itertools.count(1) if not file.with_name(f"metrics-{n}.csv").exists())
-        file.rename(file.with_name(f"metrics-{number}.csv"))
 
 
 def _refuse(trainer: Trainer, model: YOLOModule) -> None:

@@ -82,6 +82,8 @@ class QATOptions:
         ranges = {"epochs": (1, most), "lr": (1e-12, most), "batch_size": (1, most), "freeze_bn_after": (0, most),
                   "val_every": (1, most), "num_calibration": (1, most), "distill": (0, most)}  # fmt: skip
         require_ranges(self, ranges, "--")
+        if self.val_every > self.epochs:
+            raise UserError(f"--val-every is {self.val_every}, but there are only {self.epochs} epochs")
 
 
 def main(arguments: Sequence[str]) -> None:

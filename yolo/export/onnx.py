@@ -50,6 +50,8 @@ class OnnxConfig(FormatConfig):
     """16-bit weights, arithmetic and input, for GPUs; exported on one."""
 
     def __post_init__(self) -> None:
+        if self.quantization == "fp16":
+            raise UserError("--quantization is fp16: ONNX files of 16 bits are exported by --half, on a GPU")
         super().__post_init__()
         if self.half and self.quantization is not None:
             raise UserError(f"--half makes a 16-bit file, --quantization is {self.quantization}: leave one of them out")
@@ -126,7 +128,7 @@ def _trace(source: Source, config: OnnxConfig, path: Path) -> None:
     sample = next(model.network.parameters())
     images = torch.zeros(1, 3, *model.image_size, dtype=sample.dtype, device=sample.device)
     names = list(source.record.outputs)
-    with _quiet(), _operators_at_fault(opset):
+    with _quiet(), _operators_at_fault(opset), _warnings_kept(), quiet_descriptors():  # torch prints its graph
         torch.onnx.export(
             model,
             (images,),
@@ -158,6 +160,15 @@ def _export_graph(network: WithOutputs, source: Source, config: OnnxConfig, path
             external_data=False,
             dynamo=True,
         )
+
+
+@contextlib.contextmanager
+def _warnings_kept() -> Iterator[None]:
+    """Give warnings behind what is silent."""
+    with warnings.catch_warnings(record=True) as said:
+        yield
+    for entry in said:
+        warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
 
 
 @contextlib.contextmanager

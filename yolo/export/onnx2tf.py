@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from yolo.export import onnx
 from yolo.export.config import Source
 from yolo.export.onnx import OnnxConfig
+
+if TYPE_CHECKING:
+    from yolo.environments import Environment
 
 SCRIPT = "onnx2tf_convert.py"
 
@@ -34,7 +38,8 @@ def require() -> None:
     from yolo.environments import run_worker
 
     onnx.require(OnnxConfig())
-    run_worker(_python(), SCRIPT)
+    _environment().require_package()
+    run_worker(_environment().python(), SCRIPT)
 
 
 def convert(source: Source, folder: Path) -> Converted:
@@ -51,12 +56,12 @@ def convert(source: Source, folder: Path) -> Converted:
 
     intermediate = folder / "model.onnx"
     onnx.write(source, OnnxConfig(form=source.record.form), intermediate)
-    run_worker(_python(), SCRIPT, intermediate, folder)
+    run_worker(_environment().python(), SCRIPT, intermediate, folder)
     operators = json.loads((folder / "operators.json").read_text(encoding="utf-8"))
     return Converted(folder / "saved_model", folder / "float32.tflite", operators["saved_model"], operators["tflite"])
 
 
-def _python() -> Path:
+def _environment() -> Environment:
     from yolo.runtime.saved_model import ENVIRONMENT
 
-    return replace(ENVIRONMENT, purpose="Converting with onnx2tf", package="onnx2tf").python()
+    return replace(ENVIRONMENT, purpose="Converting with onnx2tf", package="onnx2tf")

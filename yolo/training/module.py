@@ -23,7 +23,7 @@ from yolo.losses.detection import DetectionLoss, LossResult, ReduceSum
 from yolo.losses.distillation import Distillation
 from yolo.model_file import open_model, require_size
 from yolo.models.checkpoint import CARD_KEY, ModelCard, NetworkSpec
-from yolo.quantization import inner_network
+from yolo.quantization import inner_network, shown_name
 from yolo.ranks import sum_over_ranks, world_size
 from yolo.size import as_size
 from yolo.training.compiled import CompiledForward
@@ -247,7 +247,8 @@ class YOLOModule(LightningModule):
         stored = ModelCard.from_dict(checkpoint[CARD_KEY])
         optimizer = stored.config["model"]["optimizer"]
         if stored.network != self.network:
-            raise UserError(f"the checkpoint holds the network {stored.network}, the run is for {self.network}")
+            theirs, ours = _told_apart(stored.network, self.network)
+            raise UserError(f"the checkpoint holds the network {theirs}, the run is for {ours}")
         if optimizer != self.options.optimizer:
             raise UserError(
                 f"the checkpoint was trained with {optimizer}, --model.optimizer is {self.options.optimizer}"
@@ -278,6 +279,17 @@ def require_same_data(card: ModelCard, data: YOLODataModule) -> None:
         )
     if card.dataset_names != tuple(data.class_names):
         raise UserError(_differ("dataset", data.class_names, "checkpoint", card.dataset_names))
+
+
+def _told_apart(one: NetworkSpec, other: NetworkSpec) -> tuple[str, str]:
+    """Names of two networks, with the options that they differ in where the names are the same."""
+    names = shown_name(one), shown_name(other)
+    if names[0] != names[1]:
+        return names
+    both = [{"class_width": spec.class_width, **spec.args} for spec in (one, other)]
+    keys = [key for key in {**both[0], **both[1]} if both[0].get(key) != both[1].get(key)]
+    first, second = (", ".join(f"{key} {options.get(key)}" for key in keys) for options in both)
+    return f"{names[0]} with {first}", f"{names[1]} with {second}"
 
 
 def _differ(one: str, names: Sequence[str], other: str, other_names: Sequence[str]) -> str:

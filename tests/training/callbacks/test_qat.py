@@ -249,7 +249,7 @@ def test_resuming_from_a_run_in_float(trained: Path, tmp_path: Path) -> None:
     trainer = fit(YOLOModule(SMALL, image_size=SIZE), [], max_epochs=1, limit_train_batches=1)
     trainer.save_checkpoint(tmp_path / "float.ckpt")
     with pytest.raises(
-        UserError, match=r"the checkpoint holds the network .*SmallNetwork.*, the run is for .*Quantized"
+        UserError, match=r"the checkpoint holds the network .*SmallNetwork, the run is for .*SmallNetwork in INT8"
     ):
         fit(module_of(None), [QATCallback()], tmp_path / "float.ckpt", max_epochs=2)
 
