@@ -33,7 +33,7 @@ USERS = {
     "ai_edge_litert": {"runtime/tflite.py", "runtime/tflite_file.py"},
     "ai_edge_quantizer": {"export/litert.py"},
     "litert_torch": {"export/litert.py"},
-    "onnx": {"export/onnx.py", "export/rknn_graph.py"},
+    "onnx": {f"export/{name}.py" for name in ("onnx", "onnx_integers", "rknn_graph")},
     "onnxruntime": {"runtime/onnx.py"},
     "onnxslim": {"export/onnx.py"},
     "torchao": {f"quantization/{name}.py" for name in ("fake_quantize", "post_training", "tflite_rules")},

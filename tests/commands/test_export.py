@@ -4,6 +4,8 @@ import json
 import re
 import signal
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,16 @@ def test_prints_and_keeps_the_comparison(tmp_path: Path, pictures: Path) -> None
     for words in ("file, batch 1", "accuracy was not measured", "form full, fp32", "16 images of"):
         assert words in done.stdout
     assert "Warning" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_network_in_float_needs_no_torchao(tmp_path: Path) -> None:
+    checkpoint = random_checkpoint(tmp_path / "a.ckpt", SMALL)
+    code = "import sys; sys.modules['torchao'] = None; from yolo.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "export", "-c", str(checkpoint), "--network", SMALL]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.onnx").is_file()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from yolo.quiet import quiet_descriptors
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from yolo.models.exportable import WithOutputs
+    from yolo.quantization.network import QuantizedNetwork
     from yolo.runtime.metadata import ExportRecord
 
 OPSETS = range(13, 21)
@@ -86,24 +86,16 @@ def write(source: Source, config: OnnxConfig, path: Path, in_integers: bool = Tr
     """
     import onnx
 
-    from yolo.export.onnx_integers import compute_in_integers
-    from yolo.models.exportable import WithOutputs
     from yolo.quantization import is_quantized
-    from yolo.quantization.post_training import quantized_graph
-    from yolo.quantization.rewrites import average_by_convolution
     from yolo.runtime.metadata import RECORD_KEY
 
     record, network = source.record, source.model.network
     if is_quantized(network):
-        prepared = network.with_scales()
-        graph = quantized_graph(average_by_convolution(prepared) if in_integers else prepared, int8_weights=True)
-        _export_graph(WithOutputs(graph, source.model).eval(), source, config, path)
+        _export_learnt(network, source, config, path, in_integers)
     else:
         _trace(source, config, path)
     proto = onnx.load(path)
     _name_shapes(proto, record)
-    if is_quantized(network) and in_integers:
-        compute_in_integers(proto.graph)
     if config.simplify:
         import onnxslim
 
@@ -141,10 +133,18 @@ def _trace(source: Source, config: OnnxConfig, path: Path) -> None:
         )
 
 
-def _export_graph(network: WithOutputs, source: Source, config: OnnxConfig, path: Path) -> None:
+def _export_learnt(learnt: QuantizedNetwork, source: Source, config: OnnxConfig, path: Path, in_integers: bool) -> None:
     """A quantised network, as quantise and dequantise operators around float ones."""
+    import onnx
     import torch
 
+    from yolo.export.onnx_integers import compute_in_integers
+    from yolo.models.exportable import WithOutputs
+    from yolo.quantization.post_training import quantized_graph
+    from yolo.quantization.rewrites import average_by_convolution
+
+    prepared = average_by_convolution(learnt.with_scales()) if in_integers else learnt.with_scales()
+    network = WithOutputs(quantized_graph(prepared, int8_weights=True), source.model).eval()
     names, shapes, opset = list(source.record.outputs), None, config.opset or GRAPH_OPSET
     if config.dynamic_batch:
         shapes = ({0: torch.export.Dim("batch", min=1, max=65536)},)
@@ -160,6 +160,10 @@ def _export_graph(network: WithOutputs, source: Source, config: OnnxConfig, path
             external_data=False,
             dynamo=True,
         )
+    if in_integers:
+        proto = onnx.load(path)
+        compute_in_integers(proto.graph)
+        onnx.save(proto, path)
 
 
 @contextlib.contextmanager
