@@ -296,7 +296,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--format=gguf"], ["format", "gguf", "onnx"]),
         (["--quantization=int8"], ["int8 of ONNX files takes a checkpoint of yolo qat-finetune"]),
         (["--half", "--quantization=int8"], ["--half makes a 16-bit file", "int8"]),
-        (["--quantization=fp16"], ["--quantization is fp16", "exported by --half"]),
+        (["--quantization=fp16"], ["--quantization is fp16", "16 bits by --half"]),
         (["--opset=12"], ["--opset is 12", "13 to 20"]),
         (["--form=boxes"], ["form", "boxes"]),
         (["--half"], ["--half", "GPU", "CPU"]),

@@ -6,6 +6,7 @@ from torch import nn
 
 pytest.importorskip("torchao")
 from yolo.quantization.fake_quantize import (
+    LEAST,
     SMALLEST_SCALE,
     FixedFakeQuantize,
     PerChannelFakeQuantize,
@@ -79,10 +80,12 @@ def test_a_known_range() -> None:
 
 def test_weights_have_a_scale_for_each_channel() -> None:
     fake = PerChannelFakeQuantize(**WEIGHTS)
-    weights = torch.randn(4, 3, 3, 3) * torch.tensor([0.01, 1.0, 10.0, 0.0])[:, None, None, None]
+    weights = torch.randn(4, 3, 3, 3) * torch.tensor([0.1, 1.0, 10.0, 0.0])[:, None, None, None]
     assert fake(weights) is weights
     largest = weights.abs().amax((1, 2, 3))
-    assert torch.allclose(fake.scale, (largest / 127).clamp(min=SMALLEST_SCALE))
+    assert torch.equal(fake.scale[:3], largest[:3] / 127)
+    assert float(fake.scale[3]) == float(fake.scale[2]) * LEAST
+    assert fake.scales(torch.zeros(2, 1, 1, 1)).tolist() == pytest.approx([LEAST / 127] * 2)
     assert fake.zero_point.tolist() == [0] * 4
     fake.mode = "quantise"
     difference = (fake(weights) - weights).abs().amax((1, 2, 3))

@@ -43,6 +43,18 @@ def test_what_was_there_or_came_meanwhile_stays(tmp_path: Path) -> None:
     assert list((tmp_path / "elsewhere" / "runs").iterdir()) == [other]
 
 
+def test_a_folder_with_more_in_it_stays(tmp_path: Path) -> None:
+    """Such as the curve of a learning rate sweep, or what another run that chose the same folder has written."""
+    trainer = trainer_in(tmp_path)
+    folder = Path(str(trainer.log_dir))
+    with contextlib.suppress(UserError), no_folder_without_training(trainer):
+        folder.mkdir(parents=True)
+        for name in ("config.yaml", "lr_find.csv"):
+            (folder / name).touch()
+        raise UserError("too few finite losses")
+    assert sorted(path.name for path in folder.iterdir()) == ["config.yaml", "lr_find.csv"]
+
+
 def test_a_run_that_began_keeps_its_folder(tmp_path: Path) -> None:
     """What went wrong in it may lie there."""
     trainer = trainer_in(tmp_path)

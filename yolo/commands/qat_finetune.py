@@ -82,8 +82,6 @@ class QATOptions:
         ranges = {"epochs": (1, most), "lr": (1e-12, most), "batch_size": (1, most), "freeze_bn_after": (0, most),
                   "val_every": (1, most), "num_calibration": (1, most), "distill": (0, most)}  # fmt: skip
         require_ranges(self, ranges, "--")
-        if self.val_every > self.epochs:
-            raise UserError(f"--val-every is {self.val_every}, but there are only {self.epochs} epochs")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -199,6 +197,9 @@ def _refuse(options: QATOptions, others: Sequence[str], card: ModelCard) -> None
         name = item.partition("=")[0].removeprefix("--model.").partition(".")[0]
         if item.startswith("--model.") and name in FROM_CHECKPOINT:
             raise UserError(f"--model.{name} comes from --checkpoint, whose network is trained on: leave it out")
+    otherwise = {"--trainer.max_epochs", "--trainer.check_val_every_n_epoch"} & {o.partition("=")[0] for o in others}
+    if options.val_every > options.epochs and not otherwise:
+        raise UserError(f"--val-every is {options.val_every}, but there are only {options.epochs} epochs")
     if options.export_tflite:
         require(TFLiteConfig(quantization="int8"))
     if options.calibration_images is not None and options.ckpt_path is None:

@@ -51,7 +51,7 @@ class OnnxConfig(FormatConfig):
 
     def __post_init__(self) -> None:
         if self.quantization == "fp16":
-            raise UserError("--quantization is fp16: ONNX files of 16 bits are exported by --half, on a GPU")
+            raise UserError("--quantization is fp16, ONNX files are made of 16 bits by --half, on a GPU")
         super().__post_init__()
         if self.half and self.quantization is not None:
             raise UserError(f"--half makes a 16-bit file, --quantization is {self.quantization}: leave one of them out")
@@ -72,14 +72,14 @@ def require(config: OnnxConfig) -> None:
         raise UserError(f"ONNX export needs {' and '.join(missing)}: pip install 'yolo[export]'")
 
 
-def write(source: Source, config: OnnxConfig, path: Path, in_integers: bool = True) -> Written:
+def write(source: Source, config: OnnxConfig, path: Path, for_onnxruntime: bool = True) -> Written:
     """Write the file, with the record in it, after onnx.checker has passed it.
 
     Args:
         source: its model in float16 where the config says half. A network that has learnt ranges gives an INT8 file.
         config: options.
         path: of the file.
-        in_integers: of an INT8 file: write it such that onnxruntime computes in integers.
+        for_onnxruntime: of an INT8 file: write it such that onnxruntime computes in integers.
 
     Raises:
         UserError: torch cannot express the network in this opset, or onnx.checker refuses the graph.
@@ -91,7 +91,7 @@ def write(source: Source, config: OnnxConfig, path: Path, in_integers: bool = Tr
 
     record, network = source.record, source.model.network
     if is_quantized(network):
-        _export_learnt(network, source, config, path, in_integers)
+        _export_learnt(network, source, config, path, for_onnxruntime)
     else:
         _trace(source, config, path)
     proto = onnx.load(path)
@@ -133,7 +133,9 @@ def _trace(source: Source, config: OnnxConfig, path: Path) -> None:
         )
 
 
-def _export_learnt(learnt: QuantizedNetwork, source: Source, config: OnnxConfig, path: Path, in_integers: bool) -> None:
+def _export_learnt(
+    learnt: QuantizedNetwork, source: Source, config: OnnxConfig, path: Path, for_onnxruntime: bool
+) -> None:
     """A quantised network, as quantise and dequantise operators around float ones."""
     import onnx
     import torch
@@ -143,7 +145,7 @@ def _export_learnt(learnt: QuantizedNetwork, source: Source, config: OnnxConfig,
     from yolo.quantization.post_training import quantized_graph
     from yolo.quantization.rewrites import average_by_convolution
 
-    prepared = average_by_convolution(learnt.with_scales()) if in_integers else learnt.with_scales()
+    prepared = average_by_convolution(learnt.with_scales()) if for_onnxruntime else learnt.with_scales()
     network = WithOutputs(quantized_graph(prepared, int8_weights=True), source.model).eval()
     names, shapes, opset = list(source.record.outputs), None, config.opset or GRAPH_OPSET
     if config.dynamic_batch:
@@ -160,7 +162,7 @@ def _export_learnt(learnt: QuantizedNetwork, source: Source, config: OnnxConfig,
             external_data=False,
             dynamo=True,
         )
-    if in_integers:
+    if for_onnxruntime:
         proto = onnx.load(path)
         compute_in_integers(proto.graph)
         onnx.save(proto, path)
@@ -169,10 +171,13 @@ def _export_learnt(learnt: QuantizedNetwork, source: Source, config: OnnxConfig,
 @contextlib.contextmanager
 def _warnings_kept() -> Iterator[None]:
     """Give warnings behind what is silent."""
-    with warnings.catch_warnings(record=True) as said:
-        yield
-    for entry in said:
-        warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
+    said: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            yield
+    finally:
+        for entry in said:
+            warnings.warn_explicit(entry.message, entry.category, entry.filename, entry.lineno)
 
 
 @contextlib.contextmanager

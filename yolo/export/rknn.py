@@ -88,7 +88,7 @@ def write(source: Source, config: RknnConfig, path: Path) -> Written:
     numbers, learnt = config.numbers, is_quantized(source.model.network)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        onnx.write(source, onnx.OnnxConfig(form="raw"), folder / "model.onnx", in_integers=False)
+        onnx.write(source, onnx.OnnxConfig(form="raw"), folder / "model.onnx", for_onnxruntime=False)
         if learnt:
             adapt(folder / "model.onnx")
         settings = {

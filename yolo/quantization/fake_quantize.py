@@ -22,6 +22,8 @@ except ModuleNotFoundError as error:
 Mode = Literal["calibrate", "quantise", "off"]
 """calibrate: widen the range to all that is seen, change nothing; quantise, by the range as it is; off: do nothing."""
 SMALLEST_SCALE = 1e-8
+LEAST = 2**-8
+"""Of the largest channel's scale: what channels of next to no weights have."""
 
 
 class FakeQuantize(FakeQuantizeBase):
@@ -132,9 +134,14 @@ class PerChannelFakeQuantize(FakeQuantize):
         return cls(dtype=torch.int8, quant_min=-127, quant_max=127, qscheme=torch.per_channel_symmetric)
 
     def scales(self, weights: Tensor) -> Tensor:
-        """[out] of the weights as they are."""
+        """[out] of the weights as they are.
+
+        Biases are whole steps of them, in 32 bits, which those of a channel without weights would not fit otherwise.
+        """
         largest = weights.detach().abs().amax(tuple(range(1, weights.ndim)))
-        return (largest / self.quant_max).clamp(min=SMALLEST_SCALE)
+        whole = largest.amax()
+        least = torch.where(whole > 0, whole, 1) * LEAST
+        return (torch.maximum(largest, least) / self.quant_max).clamp(min=SMALLEST_SCALE)
 
     def forward(self, weights: Tensor) -> Tensor:
         """The same shape."""

@@ -102,10 +102,24 @@ class YOLOModule(LightningModule):
         return module
 
     def continue_from(self, card: ModelCard) -> None:
-        """Prepare for the weights of a checkpoint of this card, which Lightning restores: no other file is needed."""
+        """Prepare for the weights of a checkpoint of this card, which Lightning restores: no other file is needed.
+
+        UserError when the checkpoint is of another network or was trained with another optimizer.
+        """
         self.weight_path = None
         if self.network.class_width is None:
             self.network = replace(self.network, class_width=card.network.class_width)
+        self._require_same_training(card)
+
+    def _require_same_training(self, stored: ModelCard) -> None:
+        if stored.network != self.network:
+            theirs, ours = _told_apart(stored.network, self.network)
+            raise UserError(f"the checkpoint holds the network {theirs}, the run is for {ours}")
+        optimizer = stored.config["model"]["optimizer"]
+        if optimizer != self.options.optimizer:
+            raise UserError(
+                f"the checkpoint was trained with {optimizer}, --model.optimizer is {self.options.optimizer}"
+            )
 
     def configure_model(self) -> None:
         """Build the network for the classes of the dataset, laid out for the convolutions."""
@@ -245,14 +259,7 @@ class YOLOModule(LightningModule):
         """Refuse to resume from a checkpoint of another network or of other classes."""
         assert self.card is not None
         stored = ModelCard.from_dict(checkpoint[CARD_KEY])
-        optimizer = stored.config["model"]["optimizer"]
-        if stored.network != self.network:
-            theirs, ours = _told_apart(stored.network, self.network)
-            raise UserError(f"the checkpoint holds the network {theirs}, the run is for {ours}")
-        if optimizer != self.options.optimizer:
-            raise UserError(
-                f"the checkpoint was trained with {optimizer}, --model.optimizer is {self.options.optimizer}"
-            )
+        self._require_same_training(stored)
         if stored.dataset_names != self.card.dataset_names:
             raise UserError(_differ("dataset", self.card.dataset_names, "checkpoint", stored.dataset_names))
 
@@ -287,8 +294,8 @@ def _told_apart(one: NetworkSpec, other: NetworkSpec) -> tuple[str, str]:
     if names[0] != names[1]:
         return names
     both = [{"class_width": spec.class_width, **spec.args} for spec in (one, other)]
-    keys = [key for key in {**both[0], **both[1]} if both[0].get(key) != both[1].get(key)]
-    first, second = (", ".join(f"{key} {options.get(key)}" for key in keys) for options in both)
+    keys = [key for key in {**both[0], **both[1]} if both[0].get(key, "unset") != both[1].get(key, "unset")]
+    first, second = (", ".join(f"{key} {options.get(key, 'unset')}" for key in keys) for options in both)
     return f"{names[0]} with {first}", f"{names[1]} with {second}"
 
 

@@ -77,13 +77,11 @@ def edges(path: Path) -> list[str]:
 def before(node: Any, makers: dict[str, Any], convolutions: int) -> list[str]:
     """What the last so many convolutions up to a node compute, and what activates them."""
     found = []
-    while convolutions:
+    while node is not None and convolutions:
         if node.op_type != "exDataConvert":
             found += node.output
         convolutions -= node.op_type == "Conv"
-        if node.input[0] not in makers:
-            break
-        node = makers[node.input[0]]
+        node = makers.get(node.input[0]) if node.input else None
     return found
 
 
