@@ -151,8 +151,14 @@ def test_resuming_with_another_network_is_refused(tmp_path: Path) -> None:
     trainer = fit(module, data(), max_epochs=1, limit_train_batches=1, limit_val_batches=1)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     other = YOLOModule(TINY, network_args={"width": 5}, image_size=64)
-    with pytest.raises(UserError, match="the checkpoint holds the network"):
+    refusal = r"the checkpoint holds the network .*TinyNetwork with width unset, the run is for .* with width 5"
+    with pytest.raises(UserError, match=refusal):
         fit(other, data(), max_epochs=2, ckpt_path=tmp_path / "a.ckpt")
+    assert module.card is not None
+    with pytest.raises(UserError, match=refusal):  # before anything of the run is touched
+        other.continue_from(module.card)
+    with pytest.raises(UserError, match=r"was trained with sgd, --model\.optimizer is adamw"):
+        YOLOModule(TINY, image_size=64, optimizer="adamw").continue_from(module.card)
 
 
 def test_loss_is_scaled_by_the_batch_and_logged_unscaled() -> None:
