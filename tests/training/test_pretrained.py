@@ -58,7 +58,8 @@ def test_the_checkpoint_wins_when_resuming_and_the_file_is_not_needed(published:
     assert_user_error(without, f"{published}: no such file of weights")
     assert done.returncode == 0, done.stderr
     assert "weights: " not in done.stdout
-    resumed = read_checkpoint(tmp_path / "runs" / "quickstart" / "version_10" / "checkpoints" / "last.ckpt")
+    assert not last.parents[2].joinpath("version_9").exists()
+    resumed = read_checkpoint(last.parents[2] / "version_1" / "checkpoints" / "last.ckpt")
     assert resumed["global_step"] == 2 * step
     assert resumed["yolo_card"]["network"]["class_width"] == 80
 
