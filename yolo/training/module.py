@@ -23,7 +23,7 @@ from yolo.losses.detection import DetectionLoss, LossResult, ReduceSum
 from yolo.losses.distillation import Distillation
 from yolo.model_file import open_model, require_size
 from yolo.models.checkpoint import CARD_KEY, ModelCard, NetworkSpec
-from yolo.quantization import inner_network, shown_name
+from yolo.quantization import inner_network, told_apart
 from yolo.ranks import sum_over_ranks, world_size
 from yolo.size import as_size
 from yolo.training.compiled import CompiledForward
@@ -113,7 +113,7 @@ class YOLOModule(LightningModule):
 
     def _require_same_training(self, stored: ModelCard) -> None:
         if stored.network != self.network:
-            theirs, ours = _told_apart(stored.network, self.network)
+            theirs, ours = told_apart(stored.network, self.network)
             raise UserError(f"the checkpoint holds the network {theirs}, the run is for {ours}")
         optimizer = stored.config["model"]["optimizer"]
         if optimizer != self.options.optimizer:
@@ -286,17 +286,6 @@ def require_same_data(card: ModelCard, data: YOLODataModule) -> None:
         )
     if card.dataset_names != tuple(data.class_names):
         raise UserError(_differ("dataset", data.class_names, "checkpoint", card.dataset_names))
-
-
-def _told_apart(one: NetworkSpec, other: NetworkSpec) -> tuple[str, str]:
-    """Names of two networks, with the options that they differ in where the names are the same."""
-    names = shown_name(one), shown_name(other)
-    if names[0] != names[1]:
-        return names
-    both = [{"class_width": spec.class_width, **spec.args} for spec in (one, other)]
-    keys = [key for key in {**both[0], **both[1]} if both[0].get(key, "unset") != both[1].get(key, "unset")]
-    first, second = (", ".join(f"{key} {options.get(key, 'unset')}" for key in keys) for options in both)
-    return f"{names[0]} with {first}", f"{names[1]} with {second}"
 
 
 def _differ(one: str, names: Sequence[str], other: str, other_names: Sequence[str]) -> str:
